@@ -154,6 +154,8 @@ type Event struct {
 	Instance string    `json:"instance,omitempty"`
 	Text     string    `json:"text"` // "web:prod  restarted, healthy after 84ms"
 	Error    string    `json:"error,omitempty"`
+	Code     Code      `json:"code,omitempty"` // of Error, in the last event
+	Hint     string    `json:"hint,omitempty"`
 	Logs     []string  `json:"logs,omitempty"` // the last lines of a failed instance
 	Done     bool      `json:"done,omitempty"`
 }

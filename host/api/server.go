@@ -1,0 +1,217 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"strconv"
+	"sync"
+	"time"
+)
+
+// What a client may take of the daemon's time and memory.
+const (
+	headerTimeout = 5 * time.Second
+	bodyTimeout   = 10 * time.Second
+	writeTimeout  = 10 * time.Second // a client that reads nothing for so long is cut
+	idleTimeout   = 2 * time.Minute
+	closeTimeout  = 3 * time.Second
+	maxHeader     = 16 << 10
+	maxCommand    = 64 << 10
+	maxAsk        = 16 << 20 // 10,000 services ask for as many commands
+	maxHistory    = 10_000
+	maxLogLines   = 1_000_000
+)
+
+// Config is what a Server stands on. All fields are required.
+type Config struct {
+	Viewer Viewer
+	Actor  Actor
+	Logs   Logs
+	Log    *slog.Logger
+}
+
+// Server answers the API. It keeps no state of its own.
+type Server struct {
+	Config
+	applies sync.WaitGroup
+}
+
+// NewServer builds a Server; nothing runs until Serve.
+func NewServer(c Config) *Server { return &Server{Config: c} }
+
+// Serve answers on l until ctx ends, then lets requests finish for a moment,
+// closes l and returns nil. An apply goes on when its client leaves and is told
+// to stop only by the end of ctx.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	srv := &http.Server{
+		Handler:           s.Handler(),
+		BaseContext:       func(net.Listener) context.Context { return ctx },
+		ConnContext:       identify,
+		ReadHeaderTimeout: headerTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeader,
+		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
+	}
+	stopped := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(stopped)
+		grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), closeTimeout)
+		defer cancel()
+		if err := srv.Shutdown(grace); err != nil {
+			srv.Close()
+		}
+	})
+	err := srv.Serve(l)
+	if !stop() {
+		<-stopped
+	}
+	s.applies.Wait()
+	if ctx.Err() != nil && errors.Is(err, http.ErrServerClosed) {
+		return nil
+	}
+	return fmt.Errorf("serve the API: %w", err)
+}
+
+// Handler gives the routes without a listener. A request that did not come
+// through Serve has no known caller and is refused.
+func (s *Server) Handler() http.Handler {
+	mux := http.NewServeMux()
+	route := func(pattern string, need access, h func(http.ResponseWriter, *http.Request) error) {
+		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+			rc := http.NewResponseController(w)
+			rc.SetWriteDeadline(time.Now().Add(writeTimeout + bodyTimeout))
+			err := permit(r, need)
+			if err == nil {
+				err = h(w, r)
+			}
+			if err != nil {
+				rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+				writeError(w, err)
+			}
+		})
+	}
+	route("GET /v1/status", accessRead, s.status)
+	route("GET /v1/instances", accessRead, s.instances)
+	route("GET /v1/why", accessRead, s.why)
+	route("GET /v1/history", accessRead, s.history)
+	route("GET /v1/logs", accessRead, s.logs)
+	route("POST /v1/observe", accessRead, s.observe)
+	route("POST /v1/command", accessAct, s.command)
+	route("POST /v1/apply", accessAct, s.apply)
+	route("/", accessNone, func(_ http.ResponseWriter, r *http.Request) error {
+		return &Error{Code: CodeNotFound, Message: fmt.Sprintf("no such address: %s %s", r.Method, r.URL.Path), Hint: "the daemon may be older than this ten: ten version, ten status"}
+	})
+	return mux
+}
+
+func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Viewer.Status(r.Context())
+	return answer(w, v, err)
+}
+
+func (s *Server) instances(w http.ResponseWriter, r *http.Request) error {
+	v, err := s.Viewer.Instances(r.Context(), r.FormValue("all") == "1")
+	if v == nil {
+		v = []Instance{}
+	}
+	return answer(w, map[string][]Instance{"instances": v}, err)
+}
+
+func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
+	service := r.FormValue("service")
+	if service == "" {
+		return &Error{Code: CodeInvalid, Message: "service is missing"}
+	}
+	v, err := s.Viewer.Why(r.Context(), service)
+	return answer(w, v, err)
+}
+
+func (s *Server) history(w http.ResponseWriter, r *http.Request) error {
+	limit, err := limitOf(r, maxHistory)
+	if err != nil {
+		return err
+	}
+	v, err := s.Viewer.History(r.Context(), limit)
+	if v == nil {
+		v = []Entry{}
+	}
+	return answer(w, map[string][]Entry{"history": v}, err)
+}
+
+func (s *Server) observe(w http.ResponseWriter, r *http.Request) error {
+	var ask Ask
+	if err := decode(w, r, maxAsk, &ask); err != nil {
+		return err
+	}
+	v, err := s.Viewer.Observe(r.Context(), ask)
+	return answer(w, v, err)
+}
+
+func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
+	var c Command
+	if err := decode(w, r, maxCommand, &c); err != nil {
+		return err
+	}
+	c.By = callerOf(r).name
+	start := time.Now()
+	text, err := s.Actor.Do(r.Context(), c)
+	s.Log.Info("command carried out", "action", c.Verb, "service", c.Service, "instance", c.Instance,
+		"revision", c.Revision, "reason", c.By+": "+c.Reason, "dur", time.Since(start), "err", err)
+	return answer(w, map[string]string{"text": text}, err)
+}
+
+// limitOf reads ?limit=; 0 when it is not given.
+func limitOf(r *http.Request, most int) (int, error) {
+	text := r.FormValue("limit")
+	if text == "" {
+		return 0, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 || n > most {
+		return 0, &Error{Code: CodeInvalid, Message: fmt.Sprintf("limit %q: want a number from 1 to %d", text, most)}
+	}
+	return n, nil
+}
+
+// decode reads one JSON value of at most limit bytes and refuses unknown keys:
+// a command that is half understood must not be carried out.
+func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
+	rc := http.NewResponseController(w)
+	rc.SetReadDeadline(time.Now().Add(bodyTimeout))
+	defer rc.SetReadDeadline(time.Time{}) // an old deadline would end r.Context()
+	d := json.NewDecoder(http.MaxBytesReader(w, r.Body, limit))
+	d.DisallowUnknownFields()
+	err := d.Decode(v)
+	if err == nil {
+		// The rest must be read, or the server can't see the client leave.
+		if _, err = d.Token(); errors.Is(err, io.EOF) {
+			return nil
+		}
+		err = errors.New("more than one JSON value")
+	}
+	return &Error{Code: CodeInvalid, Message: fmt.Sprintf("the request body is not what %s takes: %v", r.URL.Path, err)}
+}
+
+func answer(w http.ResponseWriter, v any, err error) error {
+	if err != nil {
+		return err
+	}
+	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
+	w.Header().Set("Content-Type", "application/json")
+	json.NewEncoder(w).Encode(v) // a client that is gone has no use for the error
+	return nil
+}
+
+func writeError(w http.ResponseWriter, err error) {
+	e := asError(err)
+	w.Header().Del("Trailer")
+	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(e.Code.status())
+	json.NewEncoder(w).Encode(e)
+}

@@ -1,0 +1,125 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// errTrailer carries the error of a text stream that had begun.
+const errTrailer = "Ten-Error"
+
+// logs streams lines. The first error before the first line is an ordinary
+// answer; a later one travels in a trailer.
+func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
+	limit, err := limitOf(r, maxLogLines)
+	if err != nil {
+		return err
+	}
+	q := LogQuery{
+		Service:  r.FormValue("service"),
+		Instance: r.FormValue("id"),
+		Level:    r.FormValue("level"),
+		Search:   r.FormValue("search"),
+		Limit:    limit,
+		Follow:   r.FormValue("follow") == "1",
+	}
+	if q.Level != "" && q.Level != "stdout" && q.Level != "stderr" {
+		return &Error{Code: CodeInvalid, Message: "level " + q.Level + ": want stdout or stderr"}
+	}
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.Header().Set("Trailer", errTrailer)
+	out := &stream{w: w, rc: http.NewResponseController(w), live: q.Follow}
+	err = s.Logs.Write(r.Context(), out, q)
+	if err == nil || r.Context().Err() != nil {
+		return nil
+	}
+	if !out.begun {
+		return err
+	}
+	w.Header().Set(errTrailer, asError(err).Message)
+	return nil
+}
+
+// apply carries out one request and streams its events as JSON lines. The work
+// goes on when the client leaves: half an apply helps nobody.
+func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
+	var req ApplyRequest
+	if err := decode(w, r, maxCommand, &req); err != nil {
+		return err
+	}
+	who := callerOf(r)
+	req.By = who.name
+	events := make(chan Event)
+	gone := make(chan struct{})
+	defer close(gone)
+	s.applies.Go(func() {
+		defer close(events)
+		s.runApply(who.serving, req, func(e Event) {
+			select {
+			case events <- e:
+			case <-gone:
+			}
+		})
+	})
+	w.Header().Set("Content-Type", "application/x-ndjson")
+	out := json.NewEncoder(&stream{w: w, rc: http.NewResponseController(w), live: true})
+	for {
+		select {
+		case e, ok := <-events:
+			if !ok || out.Encode(e) != nil {
+				return nil
+			}
+		case <-r.Context().Done():
+			return nil
+		}
+	}
+}
+
+// runApply sends every event and, last, exactly one with Done.
+func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event)) {
+	start := time.Now()
+	var mu sync.Mutex // the Actor may report from several goroutines
+	var last Event
+	err := s.Actor.Apply(ctx, req, func(e Event) {
+		mu.Lock()
+		if e.Done {
+			last = e
+		}
+		mu.Unlock()
+		if !e.Done {
+			send(e)
+		}
+	})
+	s.Log.Info("apply carried out", "action", "apply", "reason", "asked for by "+req.By, "dur", time.Since(start), "err", err)
+	last.Done = true
+	if last.At.IsZero() {
+		last.At = time.Now()
+	}
+	if err != nil {
+		e := asError(err)
+		last.Error, last.Hint, last.Code = e.Message, e.Hint, e.Code
+	}
+	send(last)
+}
+
+// stream writes to a client that must keep reading: each write has its own
+// deadline, and a live one reaches the client at once.
+type stream struct {
+	w     http.ResponseWriter
+	rc    *http.ResponseController
+	live  bool
+	begun bool
+}
+
+func (s *stream) Write(p []byte) (int, error) {
+	s.begun = true
+	s.rc.SetWriteDeadline(time.Now().Add(writeTimeout))
+	n, err := s.w.Write(p)
+	if err == nil && s.live {
+		err = s.rc.Flush()
+	}
+	return n, err
+}
