@@ -1,0 +1,87 @@
+package store
+
+import (
+	"context"
+	"database/sql"
+	"fmt"
+)
+
+// applicationID marks a file as ours: "ten1".
+const applicationID = 0x74656e31
+
+// migrations bring a file from version i to version i+1. Entries are only ever
+// added at the end: a file in the field has run those before.
+var migrations = []string{
+	`CREATE TABLE revision (
+		id      INTEGER PRIMARY KEY,
+		hash    TEXT NOT NULL,
+		subject TEXT NOT NULL,
+		author  TEXT NOT NULL,
+		signer  TEXT NOT NULL,
+		source  TEXT NOT NULL,
+		at      INTEGER NOT NULL,
+		outcome TEXT NOT NULL DEFAULT '',
+		message TEXT NOT NULL DEFAULT '',
+		took    INTEGER NOT NULL DEFAULT 0
+	) STRICT;
+	CREATE TABLE journal (
+		id         INTEGER PRIMARY KEY,
+		at         INTEGER NOT NULL,
+		revision   TEXT NOT NULL,
+		service    TEXT NOT NULL,
+		instance   TEXT NOT NULL,
+		generation INTEGER NOT NULL,
+		op         TEXT NOT NULL,
+		reason     TEXT NOT NULL,
+		result     TEXT,
+		took       INTEGER NOT NULL DEFAULT 0
+	) STRICT;
+	CREATE INDEX journal_service ON journal (service, id);
+	CREATE INDEX journal_open ON journal (id) WHERE result IS NULL;
+	CREATE TABLE pause (
+		service TEXT PRIMARY KEY,
+		reason  TEXT NOT NULL,
+		by      TEXT NOT NULL,
+		since   INTEGER NOT NULL,
+		until   INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE TABLE approval (
+		id       INTEGER PRIMARY KEY,
+		revision TEXT NOT NULL UNIQUE,
+		by       TEXT NOT NULL,
+		at       INTEGER NOT NULL
+	) STRICT;
+	CREATE TABLE value (
+		key  TEXT PRIMARY KEY,
+		json TEXT NOT NULL
+	) STRICT, WITHOUT ROWID;`,
+}
+
+// migrate runs what the file has not run yet, all of it or nothing.
+func migrate(ctx context.Context, db *sql.DB, list []string) error {
+	tx, err := db.BeginTx(ctx, nil)
+	if err != nil {
+		return err
+	}
+	defer tx.Rollback()
+	var have int
+	if err := tx.QueryRowContext(ctx, "PRAGMA user_version").Scan(&have); err != nil {
+		return err
+	}
+	if have > len(list) {
+		return fmt.Errorf("%w: layout %d, this one knows up to %d", ErrNewer, have, len(list))
+	}
+	if have == len(list) {
+		return nil
+	}
+	for i, script := range list[have:] {
+		if _, err := tx.ExecContext(ctx, script); err != nil {
+			return fmt.Errorf("change layout %d to %d: %w", have+i, have+i+1, err)
+		}
+	}
+	pragmas := fmt.Sprintf("PRAGMA application_id=%d; PRAGMA user_version=%d", applicationID, len(list))
+	if _, err := tx.ExecContext(ctx, pragmas); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
