@@ -1,0 +1,110 @@
+package main
+
+import (
+	"errors"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"syscall"
+
+	"github.com/tenement/ten/host/api"
+)
+
+// env is all of the outside world that a command may touch besides the daemon
+// and the files it is pointed to.
+type env struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	dir            string // working directory
+	log            *slog.Logger
+	getenv         func(string) string
+
+	server, dataDir string // the global flags
+}
+
+const (
+	envServer  = "TENEMENT_SERVER"
+	envDataDir = "TENEMENT_DATA_DIR"
+
+	configName     = "tenement.toml"
+	defaultDataDir = "tenement-data"
+	systemDataDir  = "/var/lib/tenement"
+)
+
+// client gives a client of the daemon that the command line means.
+func (e *env) client() (*api.Client, error) {
+	server := e.server
+	if server == "" && e.dataDir == "" {
+		server = e.getenv(envServer)
+	}
+	if server != "" {
+		c, err := api.NewClient(server)
+		if err != nil {
+			return nil, &usageError{err}
+		}
+		return c, nil
+	}
+	dir, err := e.findDataDir()
+	if err != nil {
+		return nil, err
+	}
+	return api.NewLocalClient(dir), nil
+}
+
+// findDataDir gives the absolute data directory of the host: what was named, or
+// the first of the usual places that exists, or the first of them.
+func (e *env) findDataDir() (string, error) {
+	named := e.dataDir
+	if named == "" {
+		named = e.getenv(envDataDir)
+	}
+	if named != "" {
+		return e.abs(named), nil
+	}
+	places := []string{filepath.Join(e.dir, defaultDataDir), systemDataDir}
+	if config := e.nearestConfig(); config != "" {
+		places = append([]string{filepath.Join(filepath.Dir(config), defaultDataDir)}, places...)
+	}
+	for _, dir := range places {
+		if info, err := os.Stat(dir); err == nil && info.IsDir() {
+			return dir, nil
+		}
+	}
+	return places[0], nil
+}
+
+// nearestConfig is the path of the closest tenement.toml upward, or "".
+func (e *env) nearestConfig() string {
+	for dir := e.dir; ; dir = filepath.Dir(dir) {
+		path := filepath.Join(dir, configName)
+		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
+			return path
+		}
+		if dir == filepath.Dir(dir) {
+			return ""
+		}
+	}
+}
+
+// abs reads a path as the person who typed it: from the working directory.
+func (e *env) abs(path string) string {
+	if filepath.IsAbs(path) {
+		return filepath.Clean(path)
+	}
+	return filepath.Join(e.dir, path)
+}
+
+// errOutputClosed says that whoever read standard output has seen enough.
+var errOutputClosed = errors.New("standard output was closed")
+
+// output is standard output. It tells a reader that left from a real failure.
+type output struct{ w io.Writer }
+
+func (o *output) Write(p []byte) (int, error) {
+	n, err := o.w.Write(p)
+	if errors.Is(err, syscall.EPIPE) {
+		err = errOutputClosed
+	}
+	return n, err
+}

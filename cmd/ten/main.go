@@ -1,0 +1,55 @@
+// Command ten turns a git repository into running services: it runs a host's
+// daemon, and it asks that daemon.
+package main
+
+import (
+	"context"
+	"log/slog"
+	"os"
+	"os/signal"
+	"syscall"
+
+	"github.com/spf13/cobra"
+)
+
+func main() {
+	os.Exit(start())
+}
+
+// start wires the process to run: its streams, signals and environment.
+func start() int {
+	// With a handler a write to a closed pipe is an error and no death; a mere
+	// "ignore" would be inherited by every program that ten starts.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	dir, err := os.Getwd()
+	if err != nil {
+		dir = "."
+	}
+	e := &env{
+		stdin:  os.Stdin,
+		stdout: &output{w: os.Stdout},
+		stderr: os.Stderr,
+		dir:    dir,
+		log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		getenv: os.Getenv,
+	}
+	return run(ctx, e, os.Args[1:])
+}
+
+// run carries out one command line and gives the exit status.
+func run(ctx context.Context, e *env, args []string) int {
+	root := newRootCommand(e)
+	root.SetArgs(args)
+	cmd, err := root.ExecuteContextC(ctx)
+	return e.report(ctx, cmd, err)
+}
+
+func commands(e *env) []*cobra.Command {
+	return []*cobra.Command{
+		newStatusCommand(e),
+		newPsCommand(e),
+		newVersionCommand(e),
+	}
+}

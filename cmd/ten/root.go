@@ -1,0 +1,68 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/spf13/cobra"
+)
+
+const rootHelp = `ten turns a git repository into running services. A host's daemon (ten serve)
+follows the repository, plans what differs from what runs, and applies it.
+Every other command asks that daemon.
+
+The daemon is found by --server, else --data-dir, else TENEMENT_SERVER, else
+TENEMENT_DATA_DIR, else the data directory of the nearest tenement.toml upward,
+else ./tenement-data, else /var/lib/tenement.
+
+Exit status
+  0  done
+  1  failed
+  2  wrong usage`
+
+// newRootCommand builds the whole command tree anew, so that nothing of one run
+// is left for the next.
+func newRootCommand(e *env) *cobra.Command {
+	root := &cobra.Command{
+		Use:           "ten",
+		Short:         "From git push to running services",
+		Long:          rootHelp,
+		Version:       version(),
+		SilenceErrors: true,
+		SilenceUsage:  true,
+		Args:          cobra.ArbitraryArgs,
+		RunE: func(cmd *cobra.Command, args []string) error {
+			if len(args) == 0 {
+				return cmd.Help()
+			}
+			return unknownCommand(cmd, args[0])
+		},
+	}
+	root.SetIn(e.stdin)
+	root.SetOut(e.stdout)
+	root.SetErr(e.stderr)
+	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return &usageError{err} })
+	root.SuggestionsMinimumDistance = 2
+	flags := root.PersistentFlags()
+	flags.StringVar(&e.server, "server", "", "address of the daemon: unix:///path or http://host:port (TENEMENT_SERVER)")
+	flags.StringVar(&e.dataDir, "data-dir", "", "data directory of the daemon (TENEMENT_DATA_DIR)")
+	root.AddCommand(commands(e)...)
+	return root
+}
+
+func unknownCommand(cmd *cobra.Command, name string) error {
+	err := fmt.Errorf("unknown command %q", name)
+	if near := cmd.SuggestionsFor(name); len(near) > 0 {
+		err = fmt.Errorf("unknown command %q, did you mean %q?", name, near[0])
+	}
+	return &usageError{err}
+}
+
+// args makes a breach of a rule about arguments a usage error.
+func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
+	return func(cmd *cobra.Command, given []string) error {
+		if err := rule(cmd, given); err != nil {
+			return &usageError{err}
+		}
+		return nil
+	}
+}
