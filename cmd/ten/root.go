@@ -26,7 +26,7 @@ func newRootCommand(e *env) *cobra.Command {
 		Use:           "ten",
 		Short:         "From git push to running services",
 		Long:          rootHelp,
-		Version:       version(),
+		Version:       buildVersion(),
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,
@@ -37,6 +37,7 @@ func newRootCommand(e *env) *cobra.Command {
 			return unknownCommand(cmd, args[0])
 		},
 	}
+	root.SetVersionTemplate("ten {{.Version}}\n")
 	root.SetIn(e.stdin)
 	root.SetOut(e.stdout)
 	root.SetErr(e.stderr)

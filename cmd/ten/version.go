@@ -14,14 +14,20 @@ func newVersionCommand(e *env) *cobra.Command {
 		Short: "Print the version of this ten",
 		Args:  args(cobra.NoArgs),
 		RunE: func(*cobra.Command, []string) error {
-			_, err := fmt.Fprintf(e.stdout, "ten %s (%s %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+			_, err := fmt.Fprintf(e.stdout, "ten %s (%s %s/%s)\n", buildVersion(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 			return err
 		},
 	}
 }
 
-// version is what the build recorded: a tag or a commit.
-func version() string {
+// version is set by the linker (-X main.version=...) and never changed.
+var version string
+
+// buildVersion is the linker's word, or what the toolchain recorded.
+func buildVersion() string {
+	if version != "" {
+		return version
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok || info.Main.Version == "" {
 		return "devel"

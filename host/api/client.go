@@ -123,10 +123,11 @@ func (c *Client) History(ctx context.Context, limit int) ([]Entry, error) {
 	return v.History, err
 }
 
-// Do implements Actor. The server overwrites By.
+// Do implements Actor. The server overwrites By. Only ctx bounds it: to stop or
+// wake an instance takes as long as the instance's own settings allow.
 func (c *Client) Do(ctx context.Context, cmd Command) (string, error) {
 	var v struct{ Text string }
-	err := c.call(ctx, http.MethodPost, "/v1/command", nil, cmd, &v)
+	err := c.exchange(ctx, http.MethodPost, "/v1/command", nil, cmd, &v)
 	return v.Text, err
 }
 
@@ -188,10 +189,14 @@ func (c *Client) Write(ctx context.Context, w io.Writer, q LogQuery) error {
 	return nil
 }
 
-// call makes one request that is answered whole.
+// call makes one request that is answered whole and soon.
 func (c *Client) call(ctx context.Context, method, path string, q url.Values, body, into any) error {
 	ctx, cancel := context.WithTimeout(ctx, callTimeout)
 	defer cancel()
+	return c.exchange(ctx, method, path, q, body, into)
+}
+
+func (c *Client) exchange(ctx context.Context, method, path string, q url.Values, body, into any) error {
 	resp, err := c.send(ctx, method, path, q, body)
 	if err != nil {
 		return err

@@ -159,10 +159,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	c.By = callerOf(r).name
-	start := time.Now()
 	text, err := s.Actor.Do(r.Context(), c)
-	s.Log.Info("command carried out", "action", c.Verb, "service", c.Service, "instance", c.Instance,
-		"revision", c.Revision, "reason", c.By+": "+c.Reason, "dur", time.Since(start), "err", err)
 	return answer(w, map[string]string{"text": text}, err)
 }
 

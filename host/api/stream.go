@@ -80,7 +80,6 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 
 // runApply sends every event and, last, exactly one with Done.
 func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event)) {
-	start := time.Now()
 	var mu sync.Mutex // the Actor may report from several goroutines
 	var last Event
 	err := s.Actor.Apply(ctx, req, func(e Event) {
@@ -93,7 +92,6 @@ func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event
 			send(e)
 		}
 	})
-	s.Log.Info("apply carried out", "action", "apply", "reason", "asked for by "+req.By, "dur", time.Since(start), "err", err)
 	last.Done = true
 	if last.At.IsZero() {
 		last.At = time.Now()
