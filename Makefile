@@ -1,0 +1,54 @@
+# tenement: make builds bin/ten; make demo shows it; make test proves it.
+
+GO      ?= go
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+export CGO_ENABLED = 0
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+
+.PHONY: all init check-go deps demo test test-short race lint bench fuzz clean
+
+all: bin/ten
+
+# The init is built first: ten carries it inside.
+init: check-go
+	$(GO) build -trimpath -ldflags '-s -w' -o runtimes/launch/embedded/ten-init ./cmd/ten-init
+
+bin/ten: init FORCE
+	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/ten
+FORCE:
+
+check-go:
+	@command -v $(GO) >/dev/null || { echo "Go 1.26 or newer is needed: https://go.dev/dl"; exit 1; }
+
+# What the tests and the demo use beside Go. As root on Debian it is installed;
+# otherwise it is named, and tests that need it say so when they skip.
+deps: check-go
+	@.ci/deps
+
+demo: deps all
+	@testdata/demo/run bin/ten
+
+test: deps init lint
+	$(GO) test -timeout 20m ./...
+	$(MAKE) race
+
+test-short: init
+	$(GO) test -short ./...
+
+# The race detector needs cgo, and only the parts that share memory need it.
+race: init
+	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./reconcile ./reconcile/store ./host/logs ./host/api
+
+lint: init
+	@test -z "$$(gofmt -l cmd schema reconcile runtimes host arch_test.go)" || { gofmt -l cmd schema reconcile runtimes host; exit 1; }
+	$(GO) vet ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=freebsd $(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+
+bench: deps init
+	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+
+clean:
+	rm -rf bin runtimes/launch/embedded/ten-init
