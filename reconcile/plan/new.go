@@ -1,0 +1,259 @@
+package plan
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+// New compares a revision with what was observed. It is pure: equal input gives
+// an equal Plan, and neither input is changed. A Desired without a Model gives
+// an empty plan, for what is not known must not read as "delete everything".
+//
+// What is in the way of an action does not remove it: the action stays in the
+// plan with Blocked set, so that people see what is wanted and why it waits.
+func New(desired Desired, observed Observed) Plan {
+	p := Plan{
+		FormatVersion: FormatVersion,
+		Host:          observed.Host.Name,
+		Revision:      desired.Revision,
+		Subject:       desired.Subject,
+		Signer:        desired.Signer,
+		Dirty:         desired.Dirty,
+		Ahead:         desired.Ahead,
+		Base:          observed.Applied,
+		Actions:       []Action{},
+	}
+	if desired.Model == nil {
+		return p
+	}
+	r := newRound(desired, observed)
+	r.reload()
+	r.walk()
+	p.Guard = r.guard()
+	r.block(p.Guard)
+	r.dependencies()
+	r.sort()
+	p.Actions = append(p.Actions, r.actions...)
+	p.Summary = r.summary()
+	for _, a := range p.Actions {
+		if a.Blocked == nil && a.NotBefore.After(observed.Now) && (p.Next.IsZero() || a.NotBefore.Before(p.Next)) {
+			p.Next = a.NotBefore
+		}
+	}
+	return p
+}
+
+// round is the working memory of one New.
+type round struct {
+	d       Desired
+	o       Observed
+	found   []Instance // observed, sorted by key
+	awake   map[runtimes.ID]bool
+	actions []Action
+	// declared counts the instances found that a revision is answerable for,
+	// removed those of them that this one drops, wanted all desired ones.
+	declared int
+	removed  []runtimes.ID
+	wanted   int
+	depth    map[string]int
+}
+
+func newRound(d Desired, o Observed) *round {
+	r := &round{d: d, o: o, found: o.Instances}
+	byKey := func(a, b Instance) int { return compareKeys(a.Spec.Key, b.Spec.Key) }
+	if !slices.IsSortedFunc(r.found, byKey) {
+		r.found = slices.Clone(r.found)
+		slices.SortStableFunc(r.found, byKey)
+	}
+	if len(o.Awake) > 0 {
+		r.o.Awake = slices.Clone(o.Awake)
+		slices.SortFunc(r.o.Awake, runtimes.ID.Compare)
+		r.awake = make(map[runtimes.ID]bool, len(o.Awake))
+		for _, id := range o.Awake {
+			r.awake[id] = true
+		}
+	}
+	return r
+}
+
+func compareKeys(a, b runtimes.Key) int {
+	if c := a.ID.Compare(b.ID); c != 0 {
+		return c
+	}
+	switch {
+	case a.Generation < b.Generation:
+		return -1
+	case a.Generation > b.Generation:
+		return 1
+	}
+	return 0
+}
+
+// reload compares settings and routes with those in force.
+func (r *round) reload() {
+	changes, effect := diff(r.o.AppliedFields, r.d.Model.Fields)
+	if effect == EffectNone {
+		return
+	}
+	r.actions = append(r.actions, Action{Op: OpReload, Reason: reasonOf(changes), Changes: changes})
+}
+
+// walk goes through the services of the model and what was found of them, side
+// by side: both are sorted by name.
+func (r *round) walk() {
+	found := r.found
+	for _, s := range r.d.Model.Services {
+		for len(found) > 0 && found[0].Spec.Key.Service < s.Name {
+			found = r.gone(found)
+		}
+		n := 0
+		for n < len(found) && found[n].Spec.Key.Service == s.Name {
+			n++
+		}
+		r.service(s, found[:n])
+		found = found[n:]
+	}
+	for len(found) > 0 {
+		found = r.gone(found)
+	}
+}
+
+// gone deals with the first ID of found, whose service is in the model no more,
+// and gives what is left.
+func (r *round) gone(found []Instance) []Instance {
+	incs, rest := cutID(found)
+	if registered(incs) {
+		r.keep(incs)
+	} else {
+		r.remove(incs, "its service is not in the configuration any more")
+	}
+	return rest
+}
+
+// service decides about every instance of one service, in the order of ids.
+func (r *round) service(s *schema.Service, found []Instance) {
+	ids := r.ids(s, found)
+	for len(ids) > 0 || len(found) > 0 {
+		switch {
+		case len(found) == 0 || len(ids) > 0 && ids[0] < found[0].Spec.Key.Instance:
+			r.decide(s, runtimes.ID{Service: s.Name, Instance: ids[0]}, nil)
+			ids = ids[1:]
+		case len(ids) == 0 || found[0].Spec.Key.Instance < ids[0]:
+			var incs []Instance
+			incs, found = cutID(found)
+			r.remove(incs, "not declared any more")
+		default:
+			var incs []Instance
+			incs, found = cutID(found)
+			if !registered(incs) {
+				r.declared++
+			}
+			r.decide(s, incs[0].Spec.Key.ID, incs)
+			ids = ids[1:]
+		}
+	}
+}
+
+// ids gives the desired instances of a service, sorted: the declared ones, those
+// registered by API, and undeclared ones that were asked for where the service
+// allows that, up to its bound.
+func (r *round) ids(s *schema.Service, found []Instance) []string {
+	var extra []string
+	add := func(id string) {
+		if _, declared := slices.BinarySearch(s.Instances, id); !declared && !slices.Contains(extra, id) {
+			extra = append(extra, id)
+		}
+	}
+	open := s.OnDemand || len(s.Instances) == 0
+	for i := range found {
+		key := found[i].Spec.Key
+		if found[i].Registered || s.OnDemand || open && r.awake[key.ID] {
+			add(key.Instance)
+		}
+	}
+	if open {
+		first, _ := slices.BinarySearchFunc(r.o.Awake, s.Name, func(id runtimes.ID, name string) int { return strings.Compare(id.Service, name) })
+		for _, id := range r.o.Awake[first:] {
+			if id.Service != s.Name {
+				break
+			}
+			if s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances {
+				add(id.Instance)
+			}
+		}
+	}
+	if len(extra) == 0 {
+		return s.Instances
+	}
+	extra = append(extra, s.Instances...)
+	slices.Sort(extra)
+	return extra
+}
+
+// cutID splits off the incarnations of the first ID.
+func cutID(found []Instance) (incs, rest []Instance) {
+	n := 1
+	for n < len(found) && found[n].Spec.Key.ID == found[0].Spec.Key.ID {
+		n++
+	}
+	return found[:n], found[n:]
+}
+
+func registered(incs []Instance) bool {
+	return slices.ContainsFunc(incs, func(i Instance) bool { return i.Registered })
+}
+
+// remove takes an instance away that nobody desires. Its data stays.
+func (r *round) remove(incs []Instance, why string) {
+	id := incs[0].Spec.Key.ID
+	r.declared++
+	r.removed = append(r.removed, id)
+	r.actions = append(r.actions, Action{
+		ID:     id,
+		Op:     OpRemove,
+		Reason: Reason{Code: "removed", Text: "removed: " + why},
+		Old:    keys(incs),
+	})
+}
+
+func keys(incs []Instance) []runtimes.Key {
+	out := make([]runtimes.Key, len(incs))
+	for i := range incs {
+		out[i] = incs[i].Spec.Key
+	}
+	return out
+}
+
+// summary counts. Cleanups are housekeeping and count as nothing.
+func (r *round) summary() Summary {
+	var s Summary
+	touched := map[runtimes.ID]bool{}
+	for _, a := range r.actions {
+		if a.Op != OpReload && a.Op != OpRemove && a.Op != OpCleanup {
+			touched[a.ID] = true
+		}
+		if a.Blocked != nil {
+			s.Blocked++
+			continue
+		}
+		switch a.Op {
+		case OpCreate, OpStart:
+			s.Create++
+		case OpUpdate:
+			s.Update++
+		case OpReload:
+			s.Reload++
+		case OpRestart:
+			s.Restart++
+		case OpReplace:
+			s.Replace++
+		case OpRemove:
+			s.Remove++
+		}
+	}
+	s.Unchanged = r.wanted - len(touched)
+	return s
+}

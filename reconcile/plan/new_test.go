@@ -1,0 +1,150 @@
+package plan
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+// only gives the one action of a plan.
+func only(t *testing.T, p Plan) Action {
+	t.Helper()
+	if len(p.Actions) != 1 {
+		t.Fatalf("%d actions, want 1: %+v", len(p.Actions), p.Actions)
+	}
+	return p.Actions[0]
+}
+
+func TestCreateRestartRemove(t *testing.T) {
+	t.Parallel()
+	old := service("web")
+	a := only(t, New(model(old), world()))
+	if a.Op != OpCreate || a.Spec == nil || a.Reason.Code != "new" || a.Blocked != nil {
+		t.Errorf("create: %+v", a)
+	}
+	if p := New(model(old), world(running(old, "prod", 1))); !p.Empty() || p.Summary.Unchanged != 1 {
+		t.Errorf("nothing changed, and the plan is %+v", p)
+	}
+	a = only(t, New(model(service("web", field("env.LOG", `"info"`))), world(running(old, "prod", 1))))
+	if a.Op != OpRestart || a.Reason.Text != `env.LOG added: "info"` || len(a.Old) != 1 {
+		t.Errorf("restart: %+v", a)
+	}
+	a = only(t, New(model(), world(running(old, "prod", 1))))
+	if a.Op != OpRemove || a.Old[0].Generation != 1 {
+		t.Errorf("remove: %+v", a)
+	}
+}
+
+func TestBackoff(t *testing.T) {
+	t.Parallel()
+	s := service("web")
+	for _, tc := range []struct {
+		name     string
+		restarts int
+		ago      time.Duration
+		want     time.Duration // from now; 0 = at once
+	}{
+		{"the first restart is at once", 0, 0, 0},
+		{"the second waits for the base", 1, 0, time.Second},
+		{"each doubles", 2, 0, 2 * time.Second},
+		{"what has passed counts", 2, 1500 * time.Millisecond, 500 * time.Millisecond},
+		{"past means now", 2, 3 * time.Second, 0},
+		{"max_restarts waits for the maximum", 3, 0, time.Minute},
+		{"many don't overflow", 1 << 20, 0, time.Minute},
+		{"a clock set back delays nothing", 3, -time.Hour, 0},
+	} {
+		i := running(s, "prod", 1, exited(1, tc.ago))
+		i.Restarts = tc.restarts
+		p := New(model(s), world(i))
+		a := only(t, p)
+		var got time.Duration
+		if !a.NotBefore.IsZero() {
+			got = a.NotBefore.Sub(noon())
+		}
+		if a.Op != OpStart || got != tc.want || !p.Next.Equal(a.NotBefore) {
+			t.Errorf("%s: %s in %v, next %v; want start in %v", tc.name, a.Op, got, p.Next, tc.want)
+		}
+	}
+}
+
+func TestRestartPolicy(t *testing.T) {
+	t.Parallel()
+	reboot := func(i *Instance) {
+		exited(0, time.Hour)(i)
+		i.Exit.Known = false
+	}
+	for _, tc := range []struct {
+		policy schema.Restart
+		end    func(*Instance)
+		starts bool
+	}{
+		{schema.RestartAlways, exited(0, time.Hour), true},
+		{schema.RestartAlways, exited(1, time.Hour), true},
+		{schema.RestartOnFailure, exited(0, time.Hour), false},
+		{schema.RestartOnFailure, exited(1, time.Hour), true},
+		{schema.RestartNever, exited(0, time.Hour), false},
+		{schema.RestartNever, exited(1, time.Hour), false},
+		{schema.RestartNever, reboot, true},
+		{schema.RestartOnFailure, reboot, true},
+	} {
+		s := service("job", func(s *schema.Service) { s.Restart = tc.policy })
+		p := New(model(s), world(running(s, "prod", 1, tc.end)))
+		if p.Empty() == tc.starts {
+			t.Errorf("%s: %+v, want a start: %v", tc.policy, p.Actions, tc.starts)
+		}
+	}
+}
+
+func TestSpecAndBind(t *testing.T) {
+	t.Parallel()
+	s := service("web", func(s *schema.Service) {
+		s.Isolation = "namespace"
+		s.Command = `run "a b" --id {id} --port={port} {unknown} {socket}`
+		s.Env = map[string]string{"PORT": "1", "DATA_DIR": "{instance_dir}/x", "ODD": "{{port}}", "HOME": "/srv"}
+		s.Workdir = "../../sub"
+	})
+	spec := Bind(SpecFor(s, "prod", Desired{Revision: "abc"}, host()), 7, 31007, "/run/ten/web-prod-7/s.sock")
+	if got, want := strings.Join(spec.Command, "|"), "run|a b|--id|prod|--port=31007|{unknown}|/run/ten/web-prod-7/s.sock"; got != want {
+		t.Errorf("command %s, want %s", got, want)
+	}
+	want := []string{
+		"DATA_DIR=/var/lib/ten/web/prod/x", "HOME=/srv", "LANG=C.UTF-8", "ODD={31007}",
+		"PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
+		"PORT=31007", "SOCKET_PATH=/run/ten/web-prod-7/s.sock", "TMPDIR=/tmp", "USER=web",
+	}
+	if got := strings.Join(spec.Env, "\n"); got != strings.Join(want, "\n") {
+		t.Errorf("env\n%s\nwant\n%s", got, strings.Join(want, "\n"))
+	}
+	if want := SourceDir(host(), s) + "/sub"; spec.Dir != want {
+		t.Errorf("dir %s, want %s", spec.Dir, want)
+	}
+	if spec.Key.Generation != 7 || spec.Port != 31007 {
+		t.Errorf("key %s port %d", spec.Key, spec.Port)
+	}
+	writable := 0
+	for _, m := range spec.Mounts {
+		if m.Writable && (m.Path == "/var/lib/ten/web/prod" || m.Path == "/run/ten/web-prod-7") {
+			writable++
+		}
+	}
+	if writable != 2 || len(spec.Mounts) != 3 {
+		t.Errorf("mounts %+v", spec.Mounts)
+	}
+	if again := SpecFor(s, "prod", Desired{Revision: "abc"}, host()); again.Port != 0 || again.Socket != "" {
+		t.Errorf("Bind changed what it was given: %+v", again)
+	}
+}
+
+func TestUnknownNeverStops(t *testing.T) {
+	t.Parallel()
+	s := service("web")
+	o := world()
+	o.Unknown = map[runtimes.Level]string{runtimes.Process: "permission denied"}
+	a := only(t, New(model(s), o))
+	if a.Blocked == nil || a.Blocked.Code != "level-unknown" {
+		t.Errorf("%+v", a)
+	}
+}
