@@ -46,10 +46,28 @@ func run(ctx context.Context, e *env, args []string) int {
 	return e.report(ctx, cmd, err)
 }
 
-func commands(e *env) []*cobra.Command {
-	return []*cobra.Command{
-		newStatusCommand(e),
-		newPsCommand(e),
-		newVersionCommand(e),
+// commands is the one list of them, grouped as the help shows them.
+func commands(e *env) map[string][]*cobra.Command {
+	return map[string][]*cobra.Command{
+		groupLook: {
+			newStatusCommand(e),
+			newPsCommand(e),
+			newLogsCommand(e),
+			newWhyCommand(e),
+			newHistoryCommand(e),
+		},
+		groupAct: {
+			newPauseCommand(e),
+			newResumeCommand(e),
+			newApproveCommand(e),
+			newAcceptRewindCommand(e),
+			newRetryCommand(e),
+			newSyncCommand(e),
+			newWakeCommand(e),
+		},
+		groupHost: {
+			newManCommand(e),
+			newVersionCommand(e),
+		},
 	}
 }

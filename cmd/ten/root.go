@@ -46,7 +46,16 @@ func newRootCommand(e *env) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.server, "server", "", "address of the daemon: unix:///path or http://host:port (TENEMENT_SERVER)")
 	flags.StringVar(&e.dataDir, "data-dir", "", "data directory of the daemon (TENEMENT_DATA_DIR)")
-	root.AddCommand(commands(e)...)
+	root.AddGroup(helpGroups()...)
+	for group, list := range commands(e) {
+		for _, cmd := range list {
+			cmd.GroupID = group
+			root.AddCommand(cmd)
+		}
+	}
+	root.SetHelpCommand(newHelpCommand())
+	root.SetHelpCommandGroupID(groupHost)
+	root.SetCompletionCommandGroupID(groupHost)
 	return root
 }
 
