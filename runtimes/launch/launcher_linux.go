@@ -1,0 +1,91 @@
+package launch
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tenement/ten/runtimes"
+)
+
+// Launcher holds what all starts of one daemon share: the init program in a
+// sealed memory file, the null device, and the boot it belongs to. It keeps no
+// state of instances. Close it when no more starts will come; instances do not
+// notice.
+type Launcher struct {
+	cfg    Config
+	boot   string
+	null   *os.File
+	init   *os.File // nil when missing says why
+	noInit error
+}
+
+// New prepares for starts. It succeeds without ten-init, so that what runs can
+// be listed and stopped; then every start fails and says so.
+func New(cfg Config) (*Launcher, error) {
+	if err := cfg.validate(); err != nil {
+		return nil, err
+	}
+	boot, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return nil, fmt.Errorf("read the boot id: %w", err)
+	}
+	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
+		return nil, fmt.Errorf("run directory: %w", err)
+	}
+	l := &Launcher{cfg: cfg, boot: strings.TrimSpace(string(boot))}
+	if l.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
+		return nil, err
+	}
+	program, err := initProgram(cfg)
+	if err == nil {
+		l.init, err = sealedFile(program)
+	}
+	if err != nil && !errors.Is(err, errNoInit) {
+		l.null.Close()
+		return nil, fmt.Errorf("keep ten-init in memory: %w", err)
+	}
+	l.noInit = err
+	return l, nil
+}
+
+// Close releases the launcher's files.
+func (l *Launcher) Close() error {
+	if l.init != nil {
+		l.init.Close()
+	}
+	return l.null.Close()
+}
+
+// Ready says why no level can start anything, or nil.
+func (l *Launcher) Ready(level runtimes.Level) error {
+	if l.noInit == nil {
+		return nil
+	}
+	return &runtimes.UnsupportedError{Level: level, Reason: l.noInit.Error(), Hint: "build ten with make, which puts ten-init into it"}
+}
+
+// sealedFile keeps a program in memory where nobody can change it.
+func sealedFile(program []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("ten-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING|unix.MFD_EXEC)
+	if errors.Is(err, unix.EINVAL) { // before Linux 6.3 there is no MFD_EXEC
+		fd, err = unix.MemfdCreate("ten-init", unix.MFD_CLOEXEC|unix.MFD_ALLOW_SEALING)
+	}
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), "ten-init")
+	if _, err := f.Write(program); err != nil {
+		f.Close()
+		return nil, err
+	}
+	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
+	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
+}
