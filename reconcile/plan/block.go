@@ -73,7 +73,7 @@ func (r *round) asBefore(a *Action) *Action {
 	}
 	again := again(last, a.Old)
 	again.NotBefore = r.backoff(endedAt(last), last.Restarts)
-	if r.unknown(&again) != nil || r.unsupported(&again) != nil {
+	if r.unknown(&again) != nil || r.unsupported(again.Spec.Level) != nil {
 		return nil
 	}
 	return &again
@@ -91,10 +91,10 @@ func (r *round) blocked(a *Action, guard *Guard) *Block {
 	if !a.starts() {
 		return nil
 	}
-	if b := r.unsupported(a); b != nil {
+	if b := r.unsupported(a.Spec.Level); b != nil {
 		return b
 	}
-	return r.port(a)
+	return r.command(a.ID.Service)
 }
 
 // held says what keeps a change of this instance waiting for a person.
@@ -103,7 +103,7 @@ func (r *round) held(a *Action, guard *Guard) *Block {
 		return b
 	}
 	return &Block{
-		Code: "guard",
+		Code: BlockGuard,
 		Text: fmt.Sprintf("%d of %d instances would be removed; more than %d need a person's word", len(guard.Removed), guard.Declared, guard.Limit),
 		Hint: "ten approve " + r.d.Revision,
 	}
@@ -126,7 +126,7 @@ func (r *round) unknown(a *Action) *Block {
 	for _, level := range levels {
 		if why, ok := r.o.Unknown[level]; ok {
 			return &Block{
-				Code: "level-unknown",
+				Code: BlockLevelUnknown,
 				Text: fmt.Sprintf("what runs at isolation level %q can't be asked: %s", level, why),
 				Hint: "ten doctor",
 			}
@@ -156,69 +156,39 @@ func (r *round) paused(a *Action) *Block {
 	if why != "" {
 		what += ": " + why
 	}
-	return &Block{Code: "paused", Text: what, Hint: hint}
+	return &Block{Code: BlockPaused, Text: what, Hint: hint}
 }
 
-// unsupported blocks a start that this host can't carry out.
-func (r *round) unsupported(a *Action) *Block {
-	level := a.Spec.Level
-	if r.o.Host.Levels != nil && !r.o.Host.Levels[level].OK {
-		s := r.o.Host.Levels[level]
-		if s.Reason == "" {
-			s.Reason = "this build does not know it"
-		}
-		return &Block{
-			Code: "level-unsupported",
-			Text: fmt.Sprintf("isolation level %q does not work here: %s", level, s.Reason),
-			Hint: s.Hint,
-		}
-	}
-	if s := r.d.Model.Service(a.ID.Service); s != nil && len(s.Args) == 0 {
-		if _, err := SplitCommand(s.Command); err != nil {
-			return &Block{Code: "command-not-found", Text: err.Error()}
-		}
-	}
-	if why, ok := r.o.Host.Commands[a.ID.Service]; ok {
-		return &Block{
-			Code: "command-not-found",
-			Text: why,
-			Hint: "install it, or give the path of the program in command",
-		}
-	}
-	return nil
-}
-
-// port blocks a start whose fixed port somebody else has. An instance's own
-// incarnations don't count: they go before the new one comes.
-func (r *round) port(a *Action) *Block {
-	holder, taken := r.o.Host.Ports[a.Spec.Port]
-	if a.Spec.Port == 0 || !taken || holder.Instance == a.ID {
+// unsupported blocks a start at a level that does not work on this host.
+func (r *round) unsupported(level runtimes.Level) *Block {
+	s := r.o.Host.Levels[level]
+	if r.o.Host.Levels == nil || s.OK {
 		return nil
 	}
-	if holder.Instance == (runtimes.ID{}) {
-		who := holder.Command
-		if who == "" {
-			who = "another program"
-		}
-		if holder.Pid != 0 {
-			who += fmt.Sprintf(" (pid %d)", holder.Pid)
-		}
-		return &Block{
-			Code: "port-taken",
-			Text: fmt.Sprintf("port %d is held by %s, which ten does not manage", a.Spec.Port, who),
-			Hint: "stop it, or choose another port",
-		}
-	}
-	if slices.Contains(r.removed, holder.Instance) {
-		return &Block{
-			Code: "port-taken",
-			Text: fmt.Sprintf("port %d is held by %s, which this revision removes", a.Spec.Port, holder.Instance),
-			Hint: "it starts by itself as soon as the port is free",
-		}
+	if s.Reason == "" {
+		s.Reason = "this build does not know it"
 	}
 	return &Block{
-		Code: "port-taken",
-		Text: fmt.Sprintf("port %d is held by %s", a.Spec.Port, holder.Instance),
-		Hint: "give one of the two another port, or none: then ten chooses",
+		Code: BlockLevelUnsupported,
+		Text: fmt.Sprintf("isolation level %q does not work here: %s", level, s.Reason),
+		Hint: s.Hint,
+	}
+}
+
+// command blocks a start whose program can't be found.
+func (r *round) command(service string) *Block {
+	if s := r.d.Model.Service(service); s != nil && len(s.Args) == 0 {
+		if _, err := SplitCommand(s.Command); err != nil {
+			return &Block{Code: BlockCommandNotFound, Text: err.Error()}
+		}
+	}
+	why, ok := r.o.Host.Commands[service]
+	if !ok {
+		return nil
+	}
+	return &Block{
+		Code: BlockCommandNotFound,
+		Text: why,
+		Hint: "install it, or give the path of the program in command",
 	}
 }

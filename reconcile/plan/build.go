@@ -19,7 +19,8 @@ func Argv(s *schema.Service) []string {
 
 // BuildSpec is what runs a service's build command once, in dir, which is a
 // writable copy of its source. It runs at the service's own level and sees what
-// BuildKey is made of and nothing else; home is the private /tmp.
+// BuildKey is made of and nothing else; home is the private /tmp. The service's
+// memory limit is for the program, and does not bound the compiler.
 func BuildSpec(s *schema.Service, id runtimes.ID, dir string) runtimes.Spec {
 	spec := runtimes.Spec{
 		Key:         runtimes.Key{ID: id},
@@ -29,7 +30,7 @@ func BuildSpec(s *schema.Service, id runtimes.ID, dir string) runtimes.Spec {
 		Env:         buildEnv(s),
 		Dir:         dir,
 		Mounts:      []runtimes.Mount{{Path: dir, Writable: true}},
-		Limits:      runtimes.Limits{MemoryMB: s.MemoryLimitMB, CPUShares: s.CPUShares},
+		Limits:      runtimes.Limits{CPUShares: s.CPUShares},
 		StopSignal:  "SIGTERM",
 		StopTimeout: 5 * time.Second,
 	}

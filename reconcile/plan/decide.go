@@ -38,7 +38,7 @@ func (r *round) decide(s *schema.Service, id runtimes.ID, incs []Instance) {
 		cands[i].Instance = &incs[i]
 		cands[i].effect = EffectNone
 		if incs[i].Spec.Digest != s.Digest {
-			cands[i].changes, cands[i].effect = diff(incs[i].Spec.Fields, s.Fields)
+			cands[i].changes, cands[i].effect = diffInstance(&incs[i], s)
 		}
 	}
 	if c := newest(cands, func(c candidate) bool { return c.runs() && c.fits() }); c != nil {
@@ -70,7 +70,7 @@ func (r *round) create(s *schema.Service, id runtimes.ID) {
 	switch {
 	case r.awake[id]:
 		a.Reason = Reason{Code: "woken", Text: "asked for while it was asleep"}
-	case r.o.Applied != "" && r.o.Applied == r.d.Revision:
+	case r.inForce():
 		a.Drift = true
 		a.Reason = Reason{Code: "missing", Text: "not there, though it was started in this revision"}
 	default:
@@ -88,10 +88,9 @@ func (r *round) start(s *schema.Service, id runtimes.ID, op Op) Action {
 // fitting deals with an instance of which c runs as desired.
 func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 	others := except(cands, c.Spec.Key)
+	sick := c.Health == runtimes.Unhealthy && s.Restart != schema.RestartNever
 	switch {
-	case !c.GateOpen:
-		r.resume(s, c, others)
-	case c.Health == runtimes.Unhealthy && s.Restart != schema.RestartNever:
+	case sick && (c.GateOpen || len(others) == 0):
 		a := r.start(s, c.Spec.Key.ID, OpRestart)
 		a.Drift = true
 		a.Reason = Reason{Code: "unhealthy", Text: unhealthyText(c.Instance)}
@@ -99,14 +98,20 @@ func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 		a.Old = candidateKeys(cands)
 		a.NotBefore = r.backoff(c.StartedAt, c.Restarts)
 		r.actions = append(r.actions, clash(a, cands))
+	case !c.GateOpen && (len(others) > 0 || !r.inForce()):
+		r.resume(s, c, others)
 	default:
 		r.cleanup(others, c.Spec.Key)
 		r.update(s, c)
 	}
 }
 
+// inForce reports that this very revision was applied: what differs is drift.
+func (r *round) inForce() bool { return r.o.Applied != "" && r.o.Applied == r.d.Revision }
+
 // resume goes on with a rollout that was interrupted: c was started and has not
-// yet proved itself.
+// yet proved itself. Where the revision is in force and c stands alone there is
+// nothing to resume: supervision waits for its health as for any other's.
 func (r *round) resume(s *schema.Service, c candidate, others []candidate) {
 	key := c.Spec.Key
 	a := r.start(s, key.ID, OpCreate)
@@ -114,7 +119,7 @@ func (r *round) resume(s *schema.Service, c candidate, others []candidate) {
 	a.New = &key
 	a.Old = candidateKeys(others)
 	a.Changes = c.changes
-	a.Drift = r.o.Applied != "" && r.o.Applied == r.d.Revision
+	a.Drift = r.inForce()
 	a.Reason = Reason{Code: "interrupted", Text: "its start was interrupted: it has to become healthy"}
 	if len(others) > 0 {
 		a.Op = OpRestart
@@ -131,6 +136,7 @@ func (r *round) update(s *schema.Service, c candidate) {
 	r.actions = append(r.actions, Action{
 		ID:      c.Spec.Key.ID,
 		Op:      OpUpdate,
+		Old:     []runtimes.Key{c.Spec.Key},
 		Reason:  reasonOf(c.changes),
 		Changes: c.changes,
 		Spec:    recorded(s, r.d, c.Instance),
@@ -243,8 +249,7 @@ func (r *round) keep(incs []Instance) {
 
 // again starts an ended incarnation as it was started before.
 func again(i *Instance, old []runtimes.Key) Action {
-	spec := i.Spec
-	spec.Key.Generation = 0
+	spec := unbind(i.Spec)
 	return Action{ID: i.Spec.Key.ID, Op: OpStart, Drift: true, Reason: exitReason(i), Spec: &spec, Old: old}
 }
 

@@ -8,9 +8,9 @@ import (
 	"github.com/tenement/ten/schema"
 )
 
-// dependencies tells every action that starts something what comes before it:
-// dependencies that have an action of their own or are not what depends_on asks
-// for. One that can't get there blocks its dependents, and they theirs.
+// dependencies tells the actions of every service what comes before them:
+// dependencies that have a start of their own or are not yet what depends_on
+// asks for. One that can't get there blocks its dependents, and they theirs.
 func (r *round) dependencies() {
 	r.measure()
 	if len(r.depth) == 0 {
@@ -18,91 +18,94 @@ func (r *round) dependencies() {
 	}
 	byService := map[string][]int{}
 	for i, a := range r.actions {
-		byService[a.ID.Service] = append(byService[a.ID.Service], i)
+		if a.Op != OpRemove {
+			byService[a.ID.Service] = append(byService[a.ID.Service], i)
+		}
 	}
 	services := slices.Clone(r.d.Model.Services)
-	slices.SortStableFunc(services, func(a, b *schema.Service) int { return r.depthOf(a.Name) - r.depthOf(b.Name) })
+	slices.SortStableFunc(services, func(a, b *schema.Service) int { return r.depth[a.Name] - r.depth[b.Name] })
 	for _, s := range services {
-		if len(s.DependsOn) == 0 {
+		if len(r.needs[s.Name]) == 0 || !slices.ContainsFunc(byService[s.Name], func(i int) bool { return r.actions[i].starts() }) {
 			continue
 		}
-		after, blocked := r.waitsFor(s, byService)
+		var after []schema.Dependency
+		var blocked *Block
+		for _, dep := range r.needs[s.Name] {
+			wait, block := r.waitsFor(dep, byService[dep.Service])
+			if wait {
+				after = append(after, dep)
+			}
+			if blocked == nil {
+				blocked = block
+			}
+		}
 		for _, i := range byService[s.Name] {
-			if a := &r.actions[i]; a.starts() {
-				a.After = after
-				if a.Blocked == nil {
-					a.Blocked = blocked
-				}
+			a := &r.actions[i]
+			a.After = after
+			if a.Blocked == nil && a.starts() {
+				a.Blocked = blocked
 			}
 		}
 	}
 }
 
-func (r *round) waitsFor(s *schema.Service, byService map[string][]int) ([]schema.Dependency, *Block) {
-	var after []schema.Dependency
-	for _, dep := range s.DependsOn {
-		target := r.d.Model.Service(dep.Service)
-		if target == nil {
-			continue
-		}
-		var starting, blocked *Action
-		for _, i := range byService[dep.Service] {
-			a := &r.actions[i]
-			switch {
-			case !a.starts() && a.New == nil:
-			case a.Blocked != nil:
-				blocked = a
-			default:
-				starting = a
+// waitsFor says whether a dependency has yet to get where it should be, and
+// what keeps it from ever getting there.
+func (r *round) waitsFor(dep schema.Dependency, actions []int) (wait bool, block *Block) {
+	s := r.d.Model.Service(dep.Service)
+	if s == nil {
+		return false, nil
+	}
+	starting := map[string]*Action{}
+	for _, i := range actions {
+		if a := &r.actions[i]; a.starts() || a.New != nil {
+			if before := starting[a.ID.Instance]; before == nil || before.Blocked != nil {
+				starting[a.ID.Instance] = a
 			}
 		}
-		reached, hopeless := r.reached(target, dep.Condition)
+	}
+	found := r.foundOf(s.Name)
+	for _, id := range r.ids(s, found) {
+		reached, dead := reached(found, id, dep.Condition)
+		a := starting[id]
 		switch {
-		case starting != nil:
-			after = append(after, dep)
+		case a != nil && a.Blocked == nil:
+			wait = true
 		case reached:
-		case blocked != nil:
-			return after, &Block{
-				Code: "dependency",
-				Text: fmt.Sprintf("%s has to be %s first, and is blocked: %s", dep.Service, dep.Condition, blocked.Blocked.Text),
+		case a != nil:
+			return wait, &Block{
+				Code: BlockDependency,
+				Text: fmt.Sprintf("%s has to be %s first, and is blocked: %s", dep.Service, dep.Condition, a.Blocked.Text),
 				Hint: "ten why " + dep.Service,
 			}
-		case hopeless:
-			return after, &Block{
-				Code: "dependency",
-				Text: fmt.Sprintf("%s has to be %s first, and has ended; its restart policy is %q", dep.Service, dep.Condition, target.Restart),
+		case s.OnDemand && dead && !r.awake[runtimes.ID{Service: s.Name, Instance: id}]: // asleep is fine: a request wakes it
+		case dead:
+			return wait, &Block{
+				Code: BlockDependency,
+				Text: fmt.Sprintf("%s has to be %s first, and has ended; its restart policy is %q", dep.Service, dep.Condition, s.Restart),
 				Hint: "ten logs " + dep.Service,
 			}
 		default:
-			after = append(after, dep)
+			wait = true
 		}
 	}
-	return after, nil
+	return wait, nil
 }
 
-// reached reports that all desired instances of a service fulfil a condition as
-// they are, and whether one can't without an action. An instance that is meant
-// to sleep fulfils every condition: a request wakes it.
-func (r *round) reached(s *schema.Service, want schema.Condition) (reached, hopeless bool) {
-	first, _ := slices.BinarySearchFunc(r.found, runtimes.Key{ID: runtimes.ID{Service: s.Name}},
+// foundOf gives all incarnations of a service.
+func (r *round) foundOf(service string) []Instance {
+	first, _ := slices.BinarySearchFunc(r.found, runtimes.Key{ID: runtimes.ID{Service: service}},
 		func(i Instance, k runtimes.Key) int { return compareKeys(i.Spec.Key, k) })
 	last := first
-	for last < len(r.found) && r.found[last].Spec.Key.Service == s.Name {
+	for last < len(r.found) && r.found[last].Spec.Key.Service == service {
 		last++
 	}
-	found := r.found[first:last]
-	reached = true
-	for _, id := range r.ids(s, found) {
-		ok, dead := instanceReached(found, id, want)
-		if !ok && (!s.OnDemand || r.awake[runtimes.ID{Service: s.Name, Instance: id}]) {
-			reached = false
-			hopeless = hopeless || dead
-		}
-	}
-	return reached, hopeless
+	return r.found[first:last]
 }
 
-func instanceReached(found []Instance, id string, want schema.Condition) (reached, dead bool) {
+// reached reports that an instance fulfils a condition as it is, and whether
+// nothing of it lives. One that was put to sleep fulfils every condition.
+func reached(found []Instance, id string, want schema.Condition) (reached, dead bool) {
 	dead = true
 	for i := range found {
 		inc := &found[i]

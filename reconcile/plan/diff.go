@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/tenement/ten/schema"
 )
 
 // diff lists the fields that differ, sorted by path, and the greatest effect
@@ -22,6 +24,23 @@ func diff(before, after map[string]string) ([]Change, Effect) {
 		}
 	}
 	slices.SortFunc(changes, func(a, b Change) int { return strings.Compare(a.Path, b.Path) })
+	return changes, decide(changes)
+}
+
+// diffInstance is diff for an incarnation of a service. Writing down the level
+// that it runs at anyway, or taking that away, moves nothing.
+func diffInstance(i *Instance, s *schema.Service) ([]Change, Effect) {
+	changes, effect := diff(i.Spec.Fields, s.Fields)
+	at := slices.IndexFunc(changes, func(c Change) bool { return c.Path == "isolation" })
+	if at >= 0 && string(i.Spec.Level) == string(s.Isolation) {
+		changes[at].Effect = EffectLive
+		effect = decide(changes)
+	}
+	return changes, effect
+}
+
+// decide marks the changes that have the greatest effect, and returns it.
+func decide(changes []Change) Effect {
 	most := EffectNone
 	for _, c := range changes {
 		if c.Effect.rank() > most.rank() {
@@ -31,7 +50,7 @@ func diff(before, after map[string]string) ([]Change, Effect) {
 	for i := range changes {
 		changes[i].Decides = most != EffectNone && changes[i].Effect == most
 	}
-	return changes, most
+	return most
 }
 
 func newChange(path, before, after string) Change {
@@ -94,13 +113,15 @@ func shortTree(v string) string {
 	return v
 }
 
+// clipAt is how long a value is at most, in bytes, where space is short.
+const clipAt = 60
+
 // clip keeps a value short enough for a sentence, at a rune's border.
 func clip(v string) string {
-	const most = 60
-	if len(v) <= most {
+	if len(v) <= clipAt {
 		return v
 	}
-	cut := most
+	cut := clipAt
 	for cut > 0 && v[cut]&0xC0 == 0x80 {
 		cut--
 	}

@@ -23,20 +23,28 @@ var effectTable = map[string]Effect{
 
 	"isolation": EffectReplace,
 
-	// A wall that a running program can't be moved out of or into.
+	// Walls that a running program can't be moved into or out of, and what it
+	// is started from.
 	"caps":       EffectRestart,
 	"caps.":      EffectRestart,
 	"network":    EffectRestart,
 	"mounts":     EffectRestart,
-	"mounts.":    EffectRestart,
+	"secrets":    EffectRestart,
+	"secrets.":   EffectRestart,
 	"image":      EffectRestart,
 	"rootfs":     EffectRestart,
 	"kernel":     EffectRestart,
-	"secrets":    EffectRestart,
-	"secrets.":   EffectRestart,
 	"memory_mb":  EffectRestart,
 	"vcpus":      EffectRestart,
 	"vsock_port": EffectRestart,
+
+	"sleep":       EffectLive,
+	"min_running": EffectLive,
+	"wake_queue":  EffectLive,
+	"domains":     EffectLive,
+	"weight":      EffectLive,
+	"deploy":      EffectLive,
+	"deploy.":     EffectLive,
 
 	"memory_limit_mb":  EffectLive,
 	"cpu_shares":       EffectLive,
@@ -53,7 +61,6 @@ var effectTable = map[string]Effect{
 	"max_instances":    EffectLive,
 	"on_demand":        EffectLive,
 	"depends_on":       EffectLive,
-	"depends_on.":      EffectLive,
 
 	// Where the source lies says nothing of what is in it: source.tree does.
 	// Instances have actions of their own.

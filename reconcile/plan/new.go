@@ -34,6 +34,8 @@ func New(desired Desired, observed Observed) Plan {
 	r.walk()
 	p.Guard = r.guard()
 	r.block(p.Guard)
+	r.relate()
+	r.ports()
 	r.dependencies()
 	r.sort()
 	p.Actions = append(p.Actions, r.actions...)
@@ -58,7 +60,10 @@ type round struct {
 	declared int
 	removed  []runtimes.ID
 	wanted   int
-	depth    map[string]int
+	// needs are the services that come before a service, depth how long the
+	// longest chain of them is.
+	needs map[string][]schema.Dependency
+	depth map[string]int
 }
 
 func newRound(d Desired, o Observed) *round {
@@ -144,7 +149,7 @@ func (r *round) service(s *schema.Service, found []Instance) {
 		case len(ids) == 0 || found[0].Spec.Key.Instance < ids[0]:
 			var incs []Instance
 			incs, found = cutID(found)
-			r.remove(incs, "not declared any more")
+			r.remove(incs, "not in the configuration any more")
 		default:
 			var incs []Instance
 			incs, found = cutID(found)
@@ -158,8 +163,8 @@ func (r *round) service(s *schema.Service, found []Instance) {
 }
 
 // ids gives the desired instances of a service, sorted: the declared ones, those
-// registered by API, and undeclared ones that were asked for where the service
-// allows that, up to its bound.
+// registered by API, and undeclared ones that somebody asked for, where the
+// service allows that. Those that run go first when its bound cuts off some.
 func (r *round) ids(s *schema.Service, found []Instance) []string {
 	var extra []string
 	add := func(id string) {
@@ -169,17 +174,12 @@ func (r *round) ids(s *schema.Service, found []Instance) []string {
 	}
 	open := s.OnDemand || len(s.Instances) == 0
 	for i := range found {
-		key := found[i].Spec.Key
-		if found[i].Registered || s.OnDemand || open && r.awake[key.ID] {
-			add(key.Instance)
+		if found[i].Registered || open && r.awake[found[i].Spec.Key.ID] {
+			add(found[i].Spec.Key.Instance)
 		}
 	}
 	if open {
-		first, _ := slices.BinarySearchFunc(r.o.Awake, s.Name, func(id runtimes.ID, name string) int { return strings.Compare(id.Service, name) })
-		for _, id := range r.o.Awake[first:] {
-			if id.Service != s.Name {
-				break
-			}
+		for _, id := range r.askedFor(s.Name) {
 			if s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances {
 				add(id.Instance)
 			}
@@ -191,6 +191,16 @@ func (r *round) ids(s *schema.Service, found []Instance) []string {
 	extra = append(extra, s.Instances...)
 	slices.Sort(extra)
 	return extra
+}
+
+// askedFor gives the instances of a service that are in Awake.
+func (r *round) askedFor(service string) []runtimes.ID {
+	first, _ := slices.BinarySearchFunc(r.o.Awake, service, func(id runtimes.ID, name string) int { return strings.Compare(id.Service, name) })
+	last := first
+	for last < len(r.o.Awake) && r.o.Awake[last].Service == service {
+		last++
+	}
+	return r.o.Awake[first:last]
 }
 
 // cutID splits off the incarnations of the first ID.
@@ -227,7 +237,7 @@ func keys(incs []Instance) []runtimes.Key {
 	return out
 }
 
-// summary counts. Cleanups are housekeeping and count as nothing.
+// summary counts what is done, what is blocked and what is left alone.
 func (r *round) summary() Summary {
 	var s Summary
 	touched := map[runtimes.ID]bool{}
@@ -240,8 +250,12 @@ func (r *round) summary() Summary {
 			continue
 		}
 		switch a.Op {
-		case OpCreate, OpStart:
+		case OpCreate:
 			s.Create++
+		case OpStart:
+			s.Start++
+		case OpCleanup:
+			s.Cleanup++
 		case OpUpdate:
 			s.Update++
 		case OpReload:

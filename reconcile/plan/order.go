@@ -3,7 +3,6 @@ package plan
 import (
 	"encoding/json"
 	"slices"
-	"strings"
 
 	"github.com/tenement/ten/schema"
 )
@@ -16,7 +15,7 @@ func (r *round) sort() {
 		if c := stage(a) - stage(b); c != 0 {
 			return c
 		}
-		c := r.depthOf(a.ID.Service) - r.depthOf(b.ID.Service)
+		c := r.depth[a.ID.Service] - r.depth[b.ID.Service]
 		if a.Op == OpRemove {
 			c = -c
 		}
@@ -37,44 +36,45 @@ func stage(a Action) int {
 	return 1
 }
 
-// depthOf is how long the longest chain of dependencies below a service is.
-func (r *round) depthOf(service string) int { return r.depth[service] }
-
-// measure finds the depth of every service that takes part in a dependency,
-// those that are gone included, by what is recorded of them. A cycle, which a
-// load refuses, is cut where it is met.
-func (r *round) measure() {
-	needs := map[string][]schema.Dependency{}
+// relate collects which services come before which: by depends_on, and for
+// services that are gone by what their incarnations recorded of it.
+func (r *round) relate() {
+	r.needs = map[string][]schema.Dependency{}
 	for _, s := range r.d.Model.Services {
 		if len(s.DependsOn) > 0 {
-			needs[s.Name] = s.DependsOn
+			r.needs[s.Name] = s.DependsOn
 		}
 	}
 	for i := range r.found {
 		spec := &r.found[i].Spec
 		written, ok := spec.Fields["depends_on"]
 		if ok && r.d.Model.Service(spec.Key.Service) == nil {
-			needs[spec.Key.Service] = recordedDependencies(written)
+			r.needs[spec.Key.Service] = recordedDependencies(written)
 		}
 	}
-	if len(needs) == 0 {
+}
+
+// measure finds the depth of every service that takes part in a dependency. A
+// cycle, which a load refuses, is cut where it is met.
+func (r *round) measure() {
+	if len(r.needs) == 0 {
 		return
 	}
-	r.depth = make(map[string]int, len(needs))
-	names := make([]string, 0, len(needs))
-	for name := range needs {
+	r.depth = make(map[string]int, len(r.needs))
+	names := make([]string, 0, len(r.needs))
+	for name := range r.needs {
 		names = append(names, name)
 	}
 	slices.Sort(names)
-	visiting := map[string]bool{}
+	entered := map[string]bool{}
 	var visit func(name string) int
 	visit = func(name string) int {
-		if d, done := r.depth[name]; done || visiting[name] {
-			return d
+		if entered[name] {
+			return r.depth[name]
 		}
-		visiting[name] = true
+		entered[name] = true
 		depth := 0
-		for _, dep := range needs[name] {
+		for _, dep := range r.needs[name] {
 			depth = max(depth, visit(dep.Service)+1)
 		}
 		r.depth[name] = depth
@@ -85,23 +85,11 @@ func (r *round) measure() {
 	}
 }
 
-// recordedDependencies reads depends_on as it was written: a list of names or a
-// table of name to condition.
+// recordedDependencies reads the canonical form of depends_on.
 func recordedDependencies(written string) []schema.Dependency {
-	var list []string
-	if json.Unmarshal([]byte(written), &list) != nil {
-		var table map[string]any
-		if json.Unmarshal([]byte(written), &table) != nil {
-			return nil
-		}
-		for name := range table {
-			list = append(list, name)
-		}
-		slices.SortFunc(list, strings.Compare)
+	var deps []schema.Dependency
+	if err := json.Unmarshal([]byte(written), &deps); err != nil {
+		return nil // not written by this version: the order of removal is by name
 	}
-	out := make([]schema.Dependency, len(list))
-	for i, name := range list {
-		out[i].Service = name
-	}
-	return out
+	return deps
 }

@@ -41,7 +41,9 @@ type Observed struct {
 	Approved bool `json:"approved,omitempty"`
 	// Paused are services held by a person, with the reason; "*" is the host.
 	Paused map[string]string `json:"paused,omitempty"`
-	// Awake are on-demand instances that somebody asked for.
+	// Awake are instances that somebody asked for: on-demand ones that are to
+	// run, and ids that no config declares, as long as they are wanted. An
+	// undeclared instance that is in neither Awake nor Registered is removed.
 	Awake []runtimes.ID `json:"awake,omitempty"`
 }
 
@@ -126,9 +128,20 @@ type Change struct {
 	Decides   bool   `json:"decides,omitempty"` // this field is why the action is what it is
 }
 
+// The reasons for which an action is blocked.
+const (
+	BlockPortTaken        = "port-taken"
+	BlockLevelUnsupported = "level-unsupported"
+	BlockLevelUnknown     = "level-unknown"
+	BlockCommandNotFound  = "command-not-found"
+	BlockPaused           = "paused"
+	BlockGuard            = "guard"
+	BlockDependency       = "dependency"
+)
+
 // Block says why an action can't be carried out now and what to do.
 type Block struct {
-	Code string `json:"code"` // "port-taken", "level-unsupported", "command-not-found", "level-unknown", "paused", "guard", "dependency"
+	Code string `json:"code"`
 	Text string `json:"text"`
 	Hint string `json:"hint,omitempty"`
 }
@@ -145,9 +158,13 @@ type Action struct {
 	Spec *runtimes.Spec `json:"spec,omitempty"`
 	// New is an incarnation that an interrupted rollout has started already.
 	New *runtimes.Key `json:"new,omitempty"`
-	// Old are the incarnations that go.
+	// Old are the incarnations that go: first of all for create, start and
+	// replace, and once the new one is healthy for restart. For update it is the
+	// one that is changed. A create has an Old, of another ID, when it takes over
+	// the fixed port of an instance that is removed.
 	Old []runtimes.Key `json:"old,omitempty"`
-	// After are services whose actions, and conditions, come first.
+	// After are services whose actions, and conditions, come first. It is the
+	// same for all actions of a service but removals.
 	After []schema.Dependency `json:"after,omitempty"`
 	// NotBefore delays a start for backoff; zero = now.
 	NotBefore time.Time `json:"not_before,omitzero"`
@@ -164,11 +181,13 @@ type Guard struct {
 // Summary counts the actions of a plan.
 type Summary struct {
 	Create    int `json:"create"`
+	Start     int `json:"start"`  // again
 	Update    int `json:"update"` // in place
 	Reload    int `json:"reload"`
 	Restart   int `json:"restart"`
 	Replace   int `json:"replace"`
 	Remove    int `json:"remove"`
+	Cleanup   int `json:"cleanup"`
 	Blocked   int `json:"blocked"`
 	Unchanged int `json:"unchanged"` // instances
 }

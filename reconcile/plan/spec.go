@@ -97,6 +97,27 @@ func SplitCommand(line string) ([]string, error) {
 	return words, nil
 }
 
+// unbind gives back a bound Spec with its socket open again, so that it can be
+// bound to another generation. The port stays: digits can't be told from others.
+func unbind(spec runtimes.Spec) runtimes.Spec {
+	spec.Key.Generation = 0
+	if _, fixed := spec.Fields["socket"]; fixed || spec.Socket == "" {
+		return spec
+	}
+	dir := path.Dir(spec.Socket)
+	spec.Mounts = slices.DeleteFunc(slices.Clone(spec.Mounts), func(m runtimes.Mount) bool { return m.Path == dir })
+	spec.Command = slices.Clone(spec.Command)
+	for i, word := range spec.Command {
+		spec.Command[i] = strings.ReplaceAll(word, spec.Socket, "{socket}")
+	}
+	spec.Env = slices.Clone(spec.Env)
+	for i, entry := range spec.Env {
+		spec.Env[i] = strings.ReplaceAll(entry, spec.Socket, "{socket}")
+	}
+	spec.Socket = ""
+	return spec
+}
+
 // command splits before it expands, so that a value with a space in it stays
 // one word. A line that can't be split is refused by New and never started.
 func command(s *schema.Service, expand func(string) string) []string {
@@ -118,7 +139,7 @@ func command(s *schema.Service, expand func(string) string) []string {
 func environment(s *schema.Service, dir string, expand func(string) string) []string {
 	env := map[string]string{}
 	if runtimes.Level(s.Isolation) != runtimes.Process {
-		env["PATH"] = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+		env["PATH"] = DefaultPath
 		env["HOME"] = dir
 		env["TMPDIR"] = "/tmp"
 		env["LANG"] = "C.UTF-8"
