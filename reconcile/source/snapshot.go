@@ -34,5 +34,15 @@ type Snapshot struct {
 	Signer   string // who signed it, by allowed_signers; "" when not asked for
 	Dirty    bool   // a working tree, not a commit
 	Ahead    int    // commits between the anchor it was fetched against and it; -1 unknown
-	Tree     Tree
+	// Branch is where it was found: the configured branch, or "host/NAME" when
+	// this host's own branch lies on top of it. "" for a working tree.
+	Branch string
+	// Anchor is the revision to keep as the next Anchor once this one is
+	// accepted: the head of the configured branch, also when Revision is a
+	// commit of a host branch above it (which may be reset at will).
+	Anchor string
+	// Notice says what a person should know although the revision is good, such
+	// as a host branch that was ignored and why. "" when there is nothing.
+	Notice string
+	Tree   Tree
 }
