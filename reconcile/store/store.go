@@ -155,8 +155,8 @@ func connect(path string) (*sql.DB, error) {
 		"synchronous(FULL)",
 		"cache_size(-256)",
 		"temp_store(MEMORY)",
-		"journal_size_limit(1048576)",
-		"wal_autocheckpoint(256)",
+		"journal_size_limit(4194304)",
+		"wal_autocheckpoint(1000)",
 	}}
 	dsn := url.URL{Scheme: "file", Opaque: (&url.URL{Path: path}).EscapedPath(), RawQuery: q.Encode()}
 	db, err := sql.Open("sqlite", dsn.String())
