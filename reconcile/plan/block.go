@@ -105,7 +105,7 @@ func (r *round) held(a *Action, guard *Guard) *Block {
 	return &Block{
 		Code: BlockGuard,
 		Text: fmt.Sprintf("%d of %d instances would be removed; more than %d need a person's word", len(guard.Removed), guard.Declared, guard.Limit),
-		Hint: "ten approve " + r.d.Revision,
+		Hint: "ten approve " + short(r.d.Revision),
 	}
 }
 

@@ -69,7 +69,7 @@ func (r *round) create(s *schema.Service, id runtimes.ID) {
 	a := r.start(s, id, OpCreate)
 	switch {
 	case r.awake[id]:
-		a.Reason = Reason{Code: "woken", Text: "asked for while it was asleep"}
+		a.Reason = Reason{Code: "woken", Text: "somebody asked for it"}
 	case r.inForce():
 		a.Drift = true
 		a.Reason = Reason{Code: "missing", Text: "not there, though it was started in this revision"}
@@ -97,7 +97,7 @@ func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 		a.Changes = c.changes
 		a.Old = candidateKeys(cands)
 		a.NotBefore = r.backoff(c.StartedAt, c.Restarts)
-		r.actions = append(r.actions, clash(a, cands))
+		r.actions = append(r.actions, clash(s, a, cands))
 	case !c.GateOpen && (len(others) > 0 || !r.inForce()):
 		r.resume(s, c, others)
 	default:
@@ -193,7 +193,7 @@ func (r *round) outdated(s *schema.Service, cands []candidate, c candidate) {
 		a.NotBefore = r.backoff(endedAt(e.Instance), e.Restarts)
 		a.Reason.Text += "; the last attempt " + exitText(e.Instance)
 	}
-	r.actions = append(r.actions, clash(a, cands))
+	r.actions = append(r.actions, clash(s, a, cands))
 }
 
 // ended deals with an instance of which nothing runs.
@@ -205,9 +205,10 @@ func (r *round) ended(s *schema.Service, cands []candidate) {
 	case asleep && !r.awake[id]:
 		return
 	case !c.fits() && c.Phase != runtimes.Sleeping:
-		a := r.start(s, id, OpRestart)
+		a := r.start(s, id, OpStart)
 		a.Changes = c.changes
 		a.Reason = reasonOf(c.changes)
+		a.Reason.Text += "; the one before " + exitText(c.Instance)
 		a.Old = candidateKeys(cands)
 		r.actions = append(r.actions, a)
 		return
@@ -219,7 +220,7 @@ func (r *round) ended(s *schema.Service, cands []candidate) {
 	a.Changes = c.changes
 	a.Old = candidateKeys(cands)
 	if c.Phase == runtimes.Sleeping || !restarts(s, c.Instance) {
-		a.Reason = Reason{Code: "woken", Text: "asked for while it was asleep"}
+		a.Reason = Reason{Code: "woken", Text: "somebody asked for it"}
 	} else {
 		a.Drift = true
 		a.Reason = exitReason(c.Instance)
@@ -306,24 +307,26 @@ func unhealthyText(i *Instance) string {
 }
 
 // clash turns a restart into a replacement when the new incarnation needs a
-// port or socket that a running one holds, and says so.
-func clash(a Action, cands []candidate) Action {
+// port or socket that a running one holds, and says so. It is also the place
+// that warns when the data goes with the old one.
+func clash(s *schema.Service, a Action, cands []candidate) Action {
 	for _, c := range cands {
-		if !c.Phase.Alive() {
-			continue
-		}
 		what := ""
 		switch {
+		case !c.Phase.Alive():
 		case a.Spec.Port != 0 && a.Spec.Port == c.Spec.Port:
 			what = fmt.Sprintf("port %d", a.Spec.Port)
 		case a.Spec.Socket != "" && a.Spec.Socket == c.Spec.Socket:
 			what = "socket " + a.Spec.Socket
-		default:
-			continue
 		}
-		a.Op = OpReplace
-		a.Reason.Text += fmt.Sprintf("; %s can't be held by two at once, so the old one stops first", what)
-		return a
+		if what != "" {
+			a.Op = OpReplace
+			a.Reason.Text += fmt.Sprintf("; %s can't be held by two at once, so the old one stops first", what)
+			break
+		}
+	}
+	if a.Op == OpReplace && !s.StoragePersist {
+		a.Reason.Text += "; its data goes with it (storage_persist = false)"
 	}
 	return a
 }

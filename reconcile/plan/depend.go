@@ -2,6 +2,7 @@ package plan
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/tenement/ten/runtimes"
@@ -16,6 +17,7 @@ func (r *round) dependencies() {
 	if len(r.depth) == 0 {
 		return
 	}
+	r.removals()
 	byService := map[string][]int{}
 	for i, a := range r.actions {
 		if a.Op != OpRemove {
@@ -73,9 +75,13 @@ func (r *round) waitsFor(dep schema.Dependency, actions []int) (wait bool, block
 			wait = true
 		case reached:
 		case a != nil:
+			why := ": " + a.Blocked.Text
+			if a.Blocked.Code == BlockDependency {
+				why = " by what it depends on"
+			}
 			return wait, &Block{
 				Code: BlockDependency,
-				Text: fmt.Sprintf("%s has to be %s first, and is blocked: %s", dep.Service, dep.Condition, a.Blocked.Text),
+				Text: fmt.Sprintf("%s has to be %s first, and is blocked%s", dep.Service, dep.Condition, why),
 				Hint: "ten why " + dep.Service,
 			}
 		case s.OnDemand && dead && !r.awake[runtimes.ID{Service: s.Name, Instance: id}]: // asleep is fine: a request wakes it
@@ -90,6 +96,37 @@ func (r *round) waitsFor(dep schema.Dependency, actions []int) (wait bool, block
 		}
 	}
 	return wait, nil
+}
+
+// removals orders what goes: a dependent before what it depends on. One that
+// has to stay keeps what it needs.
+func (r *round) removals() {
+	removed := map[string][]int{}
+	for i, a := range r.actions {
+		if a.Op == OpRemove {
+			removed[a.ID.Service] = append(removed[a.ID.Service], i)
+		}
+	}
+	if len(removed) < 2 {
+		return
+	}
+	dependents := slices.Sorted(maps.Keys(removed))
+	slices.SortStableFunc(dependents, func(a, b string) int { return r.depth[b] - r.depth[a] })
+	for _, name := range dependents {
+		for _, dep := range r.needs[name] {
+			for _, i := range removed[dep.Service] {
+				a := &r.actions[i]
+				a.After = append(a.After, schema.Dependency{Service: name, Condition: ConditionRemoved})
+				if stays := r.actions[removed[name][0]].Blocked; stays != nil && a.Blocked == nil {
+					a.Blocked = &Block{
+						Code: BlockDependency,
+						Text: fmt.Sprintf("%s, which needs it, has to be removed first, and is blocked: %s", name, stays.Text),
+						Hint: "ten why " + name,
+					}
+				}
+			}
+		}
+	}
 }
 
 // foundOf gives all incarnations of a service.

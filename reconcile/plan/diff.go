@@ -27,16 +27,22 @@ func diff(before, after map[string]string) ([]Change, Effect) {
 	return changes, decide(changes)
 }
 
-// diffInstance is diff for an incarnation of a service. Writing down the level
-// that it runs at anyway, or taking that away, moves nothing.
+// diffInstance is diff for an incarnation of a service. A level that was not
+// written is shown by its name, and writing down the level that it runs at
+// anyway, or taking that away, moves nothing.
 func diffInstance(i *Instance, s *schema.Service) ([]Change, Effect) {
 	changes, effect := diff(i.Spec.Fields, s.Fields)
 	at := slices.IndexFunc(changes, func(c Change) bool { return c.Path == "isolation" })
-	if at >= 0 && string(i.Spec.Level) == string(s.Isolation) {
-		changes[at].Effect = EffectLive
-		effect = decide(changes)
+	if at < 0 {
+		return changes, effect
 	}
-	return changes, effect
+	c := &changes[at]
+	if string(i.Spec.Level) == string(s.Isolation) {
+		c.Effect = EffectLive
+	} else {
+		c.Before, c.After = strconv.Quote(string(i.Spec.Level)), strconv.Quote(string(s.Isolation))
+	}
+	return changes, decide(changes)
 }
 
 // decide marks the changes that have the greatest effect, and returns it.

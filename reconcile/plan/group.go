@@ -2,7 +2,6 @@ package plan
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 
 	"github.com/tenement/ten/runtimes"
@@ -79,15 +78,18 @@ func (a Action) verb() string {
 	case OpStart:
 		return "start again"
 	case OpRestart:
-		return "restart, the old one serves until the new is healthy"
+		if a.Drift {
+			return "restart beside the old one"
+		}
+		return "restart without a gap"
 	case OpReplace:
-		return "replace: stop, then start  !! a gap in service, data kept"
+		return "replace: stop, then start  !! a gap in service"
 	case OpUpdate:
 		return "update in place"
 	case OpReload:
 		return "reload, no process is touched"
 	case OpRemove:
-		return "remove, data kept"
+		return "remove"
 	case OpCleanup:
 		return "clean up"
 	}
@@ -109,37 +111,34 @@ func after(deps []schema.Dependency) string {
 // waves gives, in order, the names that are applied side by side; removals come
 // last. One wave means that there is no order to speak of.
 func waves(p Plan) [][]string {
-	depth := map[string]int{}
 	var out [][]string
-	put := func(level int, name string) {
-		for len(out) <= level {
-			out = append(out, nil)
-		}
-		if !slices.Contains(out[level][max(0, len(out[level])-1):], name) {
-			out[level] = append(out[level], name)
-		}
-	}
-	var removed []string
-	for _, a := range p.Actions {
-		switch {
-		case a.Blocked != nil || a.ID == (runtimes.ID{}):
-		case a.Op == OpRemove:
-			if name := "remove " + a.ID.Service; !slices.Contains(removed[max(0, len(removed)-1):], name) {
-				removed = append(removed, name)
+	for _, removing := range []bool{false, true} {
+		level := map[string]int{}
+		base := len(out)
+		for _, a := range p.Actions {
+			if a.Blocked != nil || a.ID == (runtimes.ID{}) || (a.Op == OpRemove) != removing {
+				continue
 			}
-		default:
-			level := 0
+			name := a.ID.Service
+			_, known := level[name]
 			for _, d := range a.After {
-				if l, ok := depth[d.Service]; ok {
-					level = max(level, l+1)
+				if l, ok := level[d.Service]; ok {
+					level[name] = max(level[name], l+1)
 				}
 			}
-			depth[a.ID.Service] = level
-			put(level, a.ID.Service)
+			if known {
+				continue
+			}
+			at := base + level[name]
+			level[name] = at - base
+			for len(out) <= at {
+				out = append(out, nil)
+			}
+			if removing {
+				name = "remove " + name
+			}
+			out[at] = append(out[at], name)
 		}
-	}
-	if len(removed) > 0 {
-		out = append(out, removed)
 	}
 	return out
 }

@@ -149,7 +149,11 @@ func (r *round) service(s *schema.Service, found []Instance) {
 		case len(ids) == 0 || found[0].Spec.Key.Instance < ids[0]:
 			var incs []Instance
 			incs, found = cutID(found)
-			r.remove(incs, "not in the configuration any more")
+			why := "not in the configuration any more"
+			if s.OnDemand {
+				why = "not in the configuration, and nobody asked for it"
+			}
+			r.remove(incs, why)
 		default:
 			var incs []Instance
 			incs, found = cutID(found)
@@ -216,9 +220,15 @@ func registered(incs []Instance) bool {
 	return slices.ContainsFunc(incs, func(i Instance) bool { return i.Registered })
 }
 
-// remove takes an instance away that nobody desires. Its data stays.
+// remove takes an instance away that nobody desires. Its data stays, unless its
+// service said that it keeps none.
 func (r *round) remove(incs []Instance, why string) {
 	id := incs[0].Spec.Key.ID
+	if incs[len(incs)-1].Spec.Fields["storage_persist"] == "false" {
+		why += "; its data goes too (storage_persist = false)"
+	} else {
+		why += "; its data is kept"
+	}
 	r.declared++
 	r.removed = append(r.removed, id)
 	r.actions = append(r.actions, Action{

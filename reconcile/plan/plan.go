@@ -118,7 +118,8 @@ type Reason struct {
 }
 
 // Change is one field that differs. Before and After are canonical JSON, ""
-// where the field was not written. Secret values are masked by Sensitive.
+// where the field was not written (for isolation then the level that it is).
+// Sensitive says that the values are a secret's: Masked hides them.
 type Change struct {
 	Path      string `json:"path"`
 	Before    string `json:"before,omitempty"`
@@ -127,6 +128,9 @@ type Change struct {
 	Sensitive bool   `json:"sensitive,omitempty"`
 	Decides   bool   `json:"decides,omitempty"` // this field is why the action is what it is
 }
+
+// ConditionRemoved is the condition of a removal that waits for another one.
+const ConditionRemoved schema.Condition = "removed"
 
 // The reasons for which an action is blocked.
 const (
@@ -164,7 +168,8 @@ type Action struct {
 	// the fixed port of an instance that is removed.
 	Old []runtimes.Key `json:"old,omitempty"`
 	// After are services whose actions, and conditions, come first. It is the
-	// same for all actions of a service but removals.
+	// same for all actions of a service but removals, which come after the
+	// removals of what depends on them (ConditionRemoved).
 	After []schema.Dependency `json:"after,omitempty"`
 	// NotBefore delays a start for backoff; zero = now.
 	NotBefore time.Time `json:"not_before,omitzero"`

@@ -194,18 +194,18 @@ func (t *text) fields(a Action, indent string) {
 		t.printf("%s%s\n", indent, line)
 	}
 	if a.Spec != nil && a.Op != OpCreate {
-		if same := len(a.Spec.Fields) - written(changes); same > 0 {
-			t.printf("%s  %s\n", indent, t.paint(dim, fmt.Sprintf("(%d unchanged fields hidden)", same)))
+		if same := unchanged(a); same > 0 {
+			t.printf("%s  %s\n", indent, t.paint(dim, fmt.Sprintf("(%s hidden)", count(same, "unchanged field"))))
 		}
 	}
 }
 
-// written counts the changes that are in the new fields.
-func written(changes []Change) int {
-	n := 0
-	for _, c := range changes {
-		if c.After != "" {
-			n++
+// unchanged counts the fields that an action's changes don't name.
+func unchanged(a Action) int {
+	n := len(a.Spec.Fields)
+	for _, c := range a.Changes {
+		if _, ok := a.Spec.Fields[c.Path]; ok {
+			n--
 		}
 	}
 	return n
