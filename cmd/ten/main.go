@@ -64,6 +64,7 @@ func commands(e *env) map[string][]*cobra.Command {
 			newRetryCommand(e),
 			newSyncCommand(e),
 			newWakeCommand(e),
+			newDownCommand(e),
 		},
 		groupHost: {
 			newManCommand(e),

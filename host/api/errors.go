@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net/http"
 
 	"github.com/tenement/ten/runtimes"
@@ -62,7 +63,7 @@ func asError(err error) *Error {
 		e.Code, e.Hint = CodeRefused, u.Hint
 	} else if s, ok := errors.AsType[*runtimes.StartError](err); ok {
 		e.Hint = s.Hint
-	} else if errors.Is(err, runtimes.ErrNotFound) {
+	} else if errors.Is(err, runtimes.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		e.Code = CodeNotFound
 	} else if errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
 		e.Code = CodeBusy

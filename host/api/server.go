@@ -25,7 +25,7 @@ const (
 	maxCommand    = 64 << 10
 	maxAsk        = 16 << 20 // 10,000 services ask for as many commands
 	maxHistory    = 10_000
-	maxLogLines   = 1_000_000
+	maxLogLines   = 100_000
 )
 
 // Config is what a Server stands on. All fields are required.
