@@ -9,7 +9,8 @@ import (
 )
 
 const (
-	chunkSize = 64 << 10 // of one read
+	chunkSize = 32 << 10 // of one read
+	maxChunks = 64       // in use at a time
 	maxLine   = 16 << 10 // of one line, as the program wrote it
 )
 

@@ -42,12 +42,12 @@ func (f *file) append(c *Collector, lines []byte, count int, now time.Time) {
 	switch {
 	case err != nil:
 		if f.dropped == 0 {
-			c.cfg.Log.Warn("log lines dropped", "service", f.id.Service, "instance", f.id.Instance, "err", err)
+			c.outage.begin(c.cfg.Log, f.id, err)
 		}
 		f.dropped += count
 		f.retry = time.Now().Add(retryEvery)
 	case f.dropped > 0:
-		c.cfg.Log.Info("log lines kept again", "service", f.id.Service, "instance", f.id.Instance, "dropped", f.dropped)
+		c.outage.end(c.cfg.Log, f.dropped)
 		f.dropped = 0
 	}
 }
@@ -145,8 +145,13 @@ func (f *file) shut() error {
 	return err
 }
 
-func (f *file) close() {
+// close is the end of the file's last attachment.
+func (f *file) close(c *Collector) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	if f.dropped > 0 {
+		c.outage.end(c.cfg.Log, f.dropped)
+		f.dropped = 0
+	}
 	f.shut()
 }

@@ -44,8 +44,10 @@ type Collector struct {
 
 	appends   atomic.Uint64 // numbers every append of every file
 	followers audience
-	chunks    sync.Pool // *[chunkSize]byte: idle instances hold none
-	outputs   sync.Pool // *[]byte: formatted lines
+	outage    outage
+	chunks    sync.Pool     // *[chunkSize]byte: idle instances hold none
+	outputs   sync.Pool     // *[]byte: formatted lines
+	slots     chan struct{} // bounds the chunks in use while the disk is slow
 }
 
 // attachment is one incarnation whose output is being read.
@@ -76,6 +78,7 @@ func New(cfg Config) *Collector {
 		attached: map[runtimes.Key]*attachment{},
 		chunks:   sync.Pool{New: func() any { return new([chunkSize]byte) }},
 		outputs:  sync.Pool{New: func() any { return new([]byte) }},
+		slots:    make(chan struct{}, maxChunks),
 	}
 }
 
@@ -201,7 +204,7 @@ func (c *Collector) release(f *file) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if f.holders--; f.holders == 0 {
-		f.close()
+		f.close(c)
 		delete(c.files, f.id)
 	}
 }

@@ -30,7 +30,7 @@ func (c *Collector) readingPipe(raw syscall.RawConn) func(use func([]byte)) erro
 		var n int
 		var failed error
 		err := raw.Read(func(fd uintptr) (done bool) {
-			chunk = c.chunks.Get().(*[chunkSize]byte)
+			chunk = c.takeChunk()
 			for {
 				n, failed = syscall.Read(int(fd), chunk[:])
 				if failed != syscall.EINTR {
@@ -38,7 +38,7 @@ func (c *Collector) readingPipe(raw syscall.RawConn) func(use func([]byte)) erro
 				}
 			}
 			if failed == syscall.EAGAIN {
-				c.chunks.Put(chunk)
+				c.putChunk(chunk)
 				chunk = nil
 				return false
 			}
@@ -47,7 +47,7 @@ func (c *Collector) readingPipe(raw syscall.RawConn) func(use func([]byte)) erro
 		if chunk == nil {
 			return orEOF(err)
 		}
-		defer c.chunks.Put(chunk)
+		defer c.putChunk(chunk)
 		switch {
 		case err != nil:
 			return err
@@ -59,6 +59,18 @@ func (c *Collector) readingPipe(raw syscall.RawConn) func(use func([]byte)) erro
 		use(chunk[:n])
 		return nil
 	}
+}
+
+// takeChunk waits while too many chunks are on their way to a slow disk. It
+// takes no context: whoever holds a chunk waits for nothing but that disk.
+func (c *Collector) takeChunk() *[chunkSize]byte {
+	c.slots <- struct{}{}
+	return c.chunks.Get().(*[chunkSize]byte)
+}
+
+func (c *Collector) putChunk(chunk *[chunkSize]byte) {
+	c.chunks.Put(chunk)
+	<-c.slots
 }
 
 func orEOF(err error) error {
