@@ -164,7 +164,7 @@ func TestSilentInstanceIsCheap(t *testing.T) {
 	const n = 600 // at 4 pipe ends and a log each
 	memory, goroutines := attachMany(t, n)
 	t.Logf("%d bytes, %.2f goroutines each", memory, goroutines)
-	if memory > 12<<10 || // 9.5 KB, and what the allocator makes of it
+	if memory > 16<<10 && !raced || // 9 to 12 KB, by what the collector of garbage has shrunk
 		goroutines > 2.2 {
 		t.Errorf("a silent instance costs %d bytes and %.2f goroutines", memory, goroutines)
 	}
