@@ -204,12 +204,12 @@ func (g *Git) latest(ctx context.Context, a Anchor) (*Snapshot, error) {
 	if err := g.bring(ctx, sess, want); err != nil {
 		return nil, err
 	}
-	s, err := g.judge(want, a, signers)
+	s, err := g.judge(ctx, want, a, signers)
 	if c := (*corruptError)(nil); errors.As(err, &c) {
 		if err := g.repair(ctx, c); err != nil {
 			return nil, err
 		}
-		s, err = g.judge(want, a, signers)
+		s, err = g.judge(ctx, want, a, signers)
 	}
 	if r := (*RefusedError)(nil); err == nil || errors.As(err, &r) {
 		g.last = verdict{want, a, signers.digest(), s, err}

@@ -14,13 +14,13 @@ import (
 
 // judge applies the rules of trust to fetched heads, in the order that matters:
 // descent, signatures, content. Nothing is remembered of a head that fails.
-func (g *Git) judge(want heads, a Anchor, signers *signers) (*Snapshot, error) {
+func (g *Git) judge(ctx context.Context, want heads, a Anchor, signers *signers) (*Snapshot, error) {
 	h := g.mirror.history()
 	commits, known, err := g.descent(h, want.main, a)
 	if err != nil {
 		return nil, err
 	}
-	signer, err := g.signed(h, want.main, commits, signers)
+	signer, err := g.signed(ctx, h, want.main, commits, plumbing.NewHash(a.Revision), signers)
 	if err != nil {
 		return nil, err
 	}
@@ -29,8 +29,8 @@ func (g *Git) judge(want heads, a Anchor, signers *signers) (*Snapshot, error) {
 	if known {
 		s.Ahead = len(commits)
 	}
-	if above, by, err := g.hostBranch(h, want, signers); err != nil {
-		if c := (*corruptError)(nil); errors.As(err, &c) {
+	if above, by, err := g.hostBranch(ctx, h, want, signers); err != nil {
+		if c := (*corruptError)(nil); errors.As(err, &c) || ctx.Err() != nil {
 			return nil, err
 		}
 		s.Notice = fmt.Sprintf("branch host/%s at %s is ignored: %v", g.cfg.Host, short(want.host.String()), err)
@@ -69,7 +69,7 @@ func (g *Git) descent(h history, head plumbing.Hash, a Anchor) (commits []*objec
 
 // hostBranch lists the commits of this host's own branch above the main one; nil
 // when there is none. The error says why a branch that exists doesn't count.
-func (g *Git) hostBranch(h history, want heads, signers *signers) ([]*object.Commit, string, error) {
+func (g *Git) hostBranch(ctx context.Context, h history, want heads, signers *signers) ([]*object.Commit, string, error) {
 	if want.host.IsZero() || want.host == want.main {
 		return nil, "", nil
 	}
@@ -80,7 +80,7 @@ func (g *Git) hostBranch(h history, want heads, signers *signers) ([]*object.Com
 	if !ok {
 		return nil, "", fmt.Errorf("it is not on top of %s; rebase it: git rebase %s", want.branch, want.branch)
 	}
-	by, err := g.signed(h, want.host, above, signers)
+	by, err := g.signed(ctx, h, want.host, above, want.main, signers)
 	return above, by, err
 }
 
@@ -168,7 +168,7 @@ func (g *Git) older(ctx context.Context, id plumbing.Hash) (*Snapshot, error) {
 		return nil, err
 	}
 	h := g.mirror.history()
-	by, err := g.signed(h, id, nil, signers)
+	by, err := g.signed(ctx, h, id, nil, plumbing.ZeroHash, signers)
 	if err != nil {
 		return nil, err
 	}

@@ -32,20 +32,13 @@ func newWaiter(poll time.Duration) *waiter {
 
 // Hint asks for a look now. It never blocks; hints that come close together are
 // one. It also ends a backoff.
-func (g *Git) Hint() { g.wait.now() }
+func (g *Git) Hint() { poke(g.wait.hint) }
 
 // Wait returns nil when it is time to call Latest again: the poll interval gave
 // or take 20 % is over, or the longer pause that follows failures; somebody gave a
 // hint; or the refs of a repository on this machine changed. It returns ctx's
 // error when that ends first.
 func (g *Git) Wait(ctx context.Context) error { return g.wait.wait(ctx) }
-
-func (w *waiter) now() {
-	select {
-	case w.hint <- struct{}{}:
-	default:
-	}
-}
 
 func (w *waiter) wait(ctx context.Context) error {
 	t := time.NewTimer(w.pause())

@@ -89,10 +89,7 @@ func (r *refWatch) run(w *fsnotify.Watcher) {
 			}
 			t.Reset(settle) // events may have been lost: look
 		case <-t.C:
-			select {
-			case r.changed <- struct{}{}:
-			default:
-			}
+			poke(r.changed)
 		}
 	}
 }
