@@ -3,9 +3,11 @@ package probe
 import (
 	"net"
 	"os"
+	"os/exec"
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestFreeSeesEveryListener(t *testing.T) {
@@ -111,8 +113,8 @@ func TestHolder(t *testing.T) {
 		if !ok || pid != os.Getpid() || !strings.Contains(command, "probe.test") {
 			t.Errorf("%s is held by %d %q %v", address, pid, command, ok)
 		}
-		if !HeldBy(port, os.Getpid()) || HeldBy(port, os.Getppid()) {
-			t.Error("HeldBy names the wrong process")
+		if h, _, yes := Stranger(port, os.Getpid()); yes {
+			t.Errorf("%s: the listener itself counts as a stranger, held by %d", address, h)
 		}
 		l.Close()
 		if pid, command, ok := Holder(port); ok {
@@ -123,6 +125,45 @@ func TestHolder(t *testing.T) {
 		if _, _, ok := Holder(nonsense); ok {
 			t.Errorf("port %d is held", nonsense)
 		}
+	}
+}
+
+func TestStranger(t *testing.T) {
+	t.Parallel()
+	if runtime.GOOS != "linux" {
+		t.Skip("only Linux tells who listens")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	port := portOf(t, l)
+	time.Sleep(30 * time.Millisecond) // a clock tick and more: the program is younger than we are
+
+	program := func(extra ...*os.File) int {
+		cmd := exec.Command("sleep", "60")
+		cmd.ExtraFiles = extra
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		return cmd.Process.Pid
+	}
+	pid, command, yes := Stranger(port, program())
+	if !yes || pid != os.Getpid() || !strings.Contains(command, "probe.test") {
+		t.Errorf("an older listener: %d %q %v", pid, command, yes)
+	}
+	socket, err := l.(*net.TCPListener).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer socket.Close()
+	if pid, _, yes := Stranger(port, program(socket)); yes {
+		t.Errorf("a socket that was passed to the program counts as a stranger's, held by %d", pid)
+	}
+	if pid, _, yes := Stranger(port, os.Getppid()); yes {
+		t.Errorf("a child's listener counts as a stranger's, held by %d", pid)
 	}
 }
 

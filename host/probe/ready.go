@@ -35,9 +35,16 @@ func (p Prober) WaitReady(ctx context.Context, t Target, interval time.Duration)
 		if r.Healthy {
 			return r, nil
 		}
-		if ctx.Err() == nil {
+		if !over(ctx) {
 			last = r // not the verdict that the end of ctx spoiled
 		}
 		pause.Reset(min(max(time.Since(begun)/share, fastest), interval))
 	}
+}
+
+// over reports whether ctx has ended or is about to say so: a dialler keeps the
+// deadline by its own clock and may be the first to notice.
+func over(ctx context.Context) bool {
+	end, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(end)
 }
