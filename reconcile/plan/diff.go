@@ -60,23 +60,37 @@ func decide(changes []Change) Effect {
 }
 
 func newChange(path, before, after string) Change {
-	return Change{Path: path, Before: before, After: after, Effect: EffectOf(path), Sensitive: sensitive(path)}
+	return Change{
+		Path: path, Before: before, After: after, Effect: EffectOf(path),
+		Sensitive: sensitive(path, before) || sensitive(path, after),
+	}
 }
 
-// sensitive guesses from its name that a variable holds a secret. It errs on
-// the side of hiding: a hidden value costs a look into git, a shown one a key.
-func sensitive(path string) bool {
+// sensitive guesses whether a variable holds a secret: by its name, or because
+// its value is a URL with a password in it. It errs on the side of hiding: a
+// hidden value costs a look into git, a shown one a key.
+func sensitive(path, value string) bool {
 	name, ok := strings.CutPrefix(path, "env.")
 	if !ok {
 		return false
 	}
 	name = strings.ToUpper(name)
-	for _, word := range []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "KEY", "CREDENTIAL", "PRIVATE", "_PASS", "_DSN", "DATABASE_URL"} {
+	for _, word := range []string{"TOKEN", "SECRET", "PASSWORD", "PASSWD", "PASSPHRASE", "KEY", "CREDENTIAL", "PRIVATE", "DATABASE_URL"} {
 		if strings.Contains(name, word) {
 			return true
 		}
 	}
-	return name == "PASS" || name == "DSN"
+	return strings.HasSuffix(name, "PASS") || strings.HasSuffix(name, "DSN") || hasPassword(value)
+}
+
+// hasPassword finds user:password@ in a URL.
+func hasPassword(value string) bool {
+	_, rest, ok := strings.Cut(value, "://")
+	if !ok {
+		return false
+	}
+	user, _, ok := strings.Cut(rest, "@")
+	return ok && strings.Contains(user, ":") && !strings.ContainsAny(user, "/?# ")
 }
 
 // reasonOf says in words what the first deciding change is.

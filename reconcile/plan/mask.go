@@ -51,16 +51,20 @@ func (c Change) masked() Change {
 func maskSpec(spec runtimes.Spec) runtimes.Spec {
 	spec.Env = slices.Clone(spec.Env)
 	for i, entry := range spec.Env {
-		if name, _, _ := strings.Cut(entry, "="); sensitive("env." + name) {
+		if name, value, _ := strings.Cut(entry, "="); sensitive("env."+name, value) {
 			spec.Env[i] = name + "=" + hidden
 		}
 	}
-	if slices.ContainsFunc(slices.Collect(maps.Keys(spec.Fields)), sensitive) {
-		spec.Fields = maps.Clone(spec.Fields)
-		for path := range spec.Fields {
-			if sensitive(path) {
-				spec.Fields[path] = hidden
-			}
+	fields := spec.Fields
+	for path, value := range fields {
+		if sensitive(path, value) {
+			spec.Fields = maps.Clone(fields)
+			break
+		}
+	}
+	for path, value := range fields {
+		if sensitive(path, value) {
+			spec.Fields[path] = hidden
 		}
 	}
 	return spec

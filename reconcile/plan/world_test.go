@@ -35,11 +35,9 @@ func service(name string, edit ...func(*schema.Service)) *schema.Service {
 	for _, e := range edit {
 		e(s)
 	}
-	s.Digest = digest(s.Fields)
+	s.Digest = schema.Digest(s.Fields)
 	return s
 }
-
-func digest(fields map[string]string) string { return fmt.Sprintf("v1:%v", fields) }
 
 // field sets a field as it was written, in canonical JSON.
 func field(name, value string) func(*schema.Service) {
