@@ -39,6 +39,10 @@ const (
 	ConditionHealthy Condition = "healthy"
 )
 
+// HealthNone as a service's health says that it listens nowhere: it counts as
+// healthy while it lives. A queue worker, for example.
+const HealthNone = "none"
+
 // Dependency is one entry of depends_on.
 type Dependency struct {
 	Service   string    `json:"service"`

@@ -1,0 +1,317 @@
+package load
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/tenement/ten/schema"
+)
+
+// checker judges tables: what Go can say more clearly first, then CUE. A fault
+// in one field never hides one in another.
+type checker struct {
+	report func(...schema.Problem)
+	good   func(def string, v schema.Values) (bool, error)
+	faults func(def string, f *schema.Field, v any) []fault
+	err    error // the first of good's; all that follows is void
+
+	service, dependency, settings, routing *fieldTable
+}
+
+// fieldTable is the fields of one definition.
+type fieldTable struct {
+	def    string
+	fields []schema.Field
+	byName map[string]*schema.Field
+}
+
+func newFieldTable(def string, fields []schema.Field) *fieldTable {
+	t := &fieldTable{def: def, fields: fields, byName: make(map[string]*schema.Field, len(fields))}
+	for i := range fields {
+		t.byName[fields[i].Name] = &fields[i]
+	}
+	return t
+}
+
+func (r *run) newChecker() *checker {
+	return &checker{
+		report:     r.report,
+		good:       r.good,
+		faults:     r.faults,
+		service:    newFieldTable("#Service", schema.ServiceFields()),
+		dependency: newFieldTable("#Dependency", schema.DependencyFields()),
+		settings:   newFieldTable("#Settings", schema.SettingsFields()),
+		routing:    newFieldTable("#Routing", schema.RoutingFields()),
+	}
+}
+
+// accept asks CUE about a whole table.
+func (c *checker) accept(def string, v schema.Values) bool {
+	ok, err := c.good(def, v)
+	if c.err == nil {
+		c.err = err
+	}
+	return ok
+}
+
+// table judges a table against a definition and gives the values of its good
+// fields, aliases resolved. ok says that all were good.
+func (c *checker) table(t *fieldTable, n *node, where string) (schema.Values, bool) {
+	values := make(schema.Values, len(n.keys))
+	ok := true
+	for _, key := range n.keys {
+		f := t.byName[key]
+		if f == nil {
+			c.unknownField(t, n.child(key), joinPath(where, key), key)
+			ok = false
+			continue
+		}
+		ok = c.field(f, n, values, where) && ok
+	}
+	for i := range t.fields {
+		f := &t.fields[i]
+		if f.Required && n.child(f.Name) == nil {
+			p := n.atKey("missing-key", joinPath(where, f.Name), "is missing")
+			p.Hint = fmt.Sprintf("add %s = ...: %s", f.Name, f.Wants)
+			c.report(p)
+			ok = false
+		}
+	}
+	if ok && c.accept(t.def, values) {
+		return values, true
+	}
+	return values, c.judgeFields(t, n, values, where) && ok
+}
+
+// field takes one field into values when Go finds nothing wrong with it.
+func (c *checker) field(f *schema.Field, n *node, values schema.Values, where string) bool {
+	child := n.child(f.Name)
+	at := joinPath(where, f.Name)
+	if f.Later {
+		p := child.atKey("unsupported", at, "is not supported by this build of ten")
+		p.Hint = "take it out, or use a newer ten"
+		c.report(p)
+		return false
+	}
+	name := canonical(f)
+	if first := n.child(name); f.Alias != "" && first != nil {
+		p := child.atKey("duplicate", at, fmt.Sprintf("is another spelling of %s, which is set too", name))
+		p.Related = append(p.Related, first.keyPosition())
+		p.Hint = "keep " + name
+		c.report(p)
+		return false
+	}
+	if !c.kind(f, child, at) {
+		return false
+	}
+	if f.Kind != schema.KindDependencies {
+		values[name] = child.value()
+		return true
+	}
+	deps, ok := c.dependencies(child, at)
+	if ok {
+		values[name] = deps
+	}
+	return ok
+}
+
+// canonical is the name under which a field's value is kept.
+func canonical(f *schema.Field) string {
+	if f.Alias != "" {
+		return f.Alias
+	}
+	return f.Name
+}
+
+// dependencies gives the entries of depends_on in their long form. Each is
+// judged alone: what CUE says of a list of either names or tables helps nobody.
+func (c *checker) dependencies(n *node, where string) ([]any, bool) {
+	entries, ok := make([]any, 0, len(n.items)), true
+	seen := make(map[string]*node)
+	for i, item := range n.items {
+		at := fmt.Sprintf("%s[%d]", where, i)
+		values, good := c.dependencyEntry(item, at)
+		name, _ := values["service"].(string)
+		if first := seen[name]; first != nil && name != "" {
+			p := item.atValue("duplicate", at, fmt.Sprintf("%q is listed twice", name))
+			p.Related = append(p.Related, first.file.position(first.val))
+			p.Hint = "keep one of the two"
+			c.report(p)
+			good = false
+		}
+		seen[name] = item
+		ok = ok && good
+		entries = append(entries, map[string]any(values))
+	}
+	return entries, ok
+}
+
+func (c *checker) dependencyEntry(item *node, at string) (schema.Values, bool) {
+	if item.kind == tableNode {
+		return c.table(c.dependency, item, at)
+	}
+	values := schema.Values{"service": item.text}
+	if c.accept(c.dependency.def, values) {
+		return values, true
+	}
+	for _, fault := range c.faults(c.dependency.def, c.dependency.byName["service"], item.text) {
+		c.report(fault.problem(item, at))
+	}
+	return values, false
+}
+
+// judgeFields lets CUE judge each field alone, so that one fault masks no other.
+// Bad ones leave values.
+func (c *checker) judgeFields(t *fieldTable, n *node, values schema.Values, where string) bool {
+	ok := true
+	for _, key := range n.keys {
+		f := t.byName[key]
+		if f == nil || f.Kind == schema.KindDependencies {
+			continue
+		}
+		name := canonical(f)
+		value, taken := values[name]
+		if !taken {
+			continue
+		}
+		for _, fault := range c.faults(t.def, f, value) {
+			c.report(fault.problem(n.child(key), joinPath(where, key)))
+			ok = false
+			delete(values, name)
+		}
+	}
+	return ok
+}
+
+// unknownField reports a key that is no field, with the nearest one that is.
+func (c *checker) unknownField(t *fieldTable, n *node, where, key string) {
+	p := n.atKey("unknown-key", where, "there is no such field")
+	switch near := nearest(key, names(t.fields)); {
+	case t.byName[synonym(key)] != nil:
+		p.Hint = "did you mean " + synonym(key) + "?"
+	case near != "":
+		p.Hint = "did you mean " + near + "?"
+	case t != c.settings && c.settings.byName[key] != nil:
+		p.Hint = "it belongs in [settings] of " + rootFile
+	case t != c.service && c.service.byName[key] != nil:
+		p.Hint = "it belongs in a [service.NAME]"
+	default:
+		p.Hint = "the fields are " + strings.Join(supported(t.fields), ", ")
+	}
+	c.report(p)
+}
+
+// kind checks that a value is of its field's kind, and text without zero bytes.
+func (c *checker) kind(f *schema.Field, n *node, where string) bool {
+	switch f.Kind {
+	case schema.KindString:
+		return c.scalar(n, stringNode, string(f.Kind), where)
+	case schema.KindInt:
+		return c.scalar(n, intNode, string(f.Kind), where)
+	case schema.KindBool:
+		return c.scalar(n, boolNode, string(f.Kind), where)
+	case schema.KindStrings:
+		return c.list(f, n, where, false)
+	case schema.KindDependencies:
+		return c.list(f, n, where, true)
+	case schema.KindStringMap:
+		return c.stringMap(f, n, where)
+	}
+	return true
+}
+
+func (c *checker) list(f *schema.Field, n *node, where string, tables bool) bool {
+	if n.kind != listNode {
+		p := n.atValue("wrong-type", where, fmt.Sprintf("want %s, got %s", f.Kind, n.kind))
+		if n.kind == stringNode {
+			p.Hint = fmt.Sprintf("write %s = [%q]", f.Name, n.text)
+		}
+		c.report(p)
+		return false
+	}
+	ok := true
+	for i, item := range n.items {
+		if tables && item.kind == tableNode {
+			continue
+		}
+		ok = c.scalar(item, stringNode, "a string", fmt.Sprintf("%s[%d]", where, i)) && ok
+	}
+	return ok
+}
+
+func (c *checker) stringMap(f *schema.Field, n *node, where string) bool {
+	if n.kind != tableNode {
+		p := n.atValue("wrong-type", where, fmt.Sprintf("want %s, got %s", f.Kind, n.kind))
+		p.Hint = fmt.Sprintf("write %s = { NAME = \"value\" }", f.Name)
+		c.report(p)
+		return false
+	}
+	ok := true
+	for _, key := range n.keys {
+		ok = c.scalar(n.child(key), stringNode, "a string", joinPath(where, key)) && ok
+	}
+	return ok
+}
+
+func (c *checker) scalar(n *node, want kind, words, where string) bool {
+	if n.kind != want {
+		p := n.atValue("wrong-type", where, fmt.Sprintf("want %s, got %s", words, n.kind))
+		p.Hint = conversionHint(n, want)
+		c.report(p)
+		return false
+	}
+	if n.kind == stringNode && strings.ContainsRune(n.text, 0) {
+		p := n.atValue("invalid-value", where, "holds a zero byte, which no program can be given")
+		p.Hint = "take \\u0000 out"
+		c.report(p)
+		return false
+	}
+	return true
+}
+
+// conversionHint says how to write what was most likely meant.
+func conversionHint(n *node, want kind) string {
+	switch {
+	case want == stringNode && n.kind != tableNode && n.kind != listNode && n.kind != nullNode:
+		return fmt.Sprintf("write it in quotes: %q", n.text)
+	case want == intNode && n.kind == stringNode:
+		if _, err := strconv.ParseInt(n.text, 10, 64); err == nil {
+			return "write it without quotes: " + n.text
+		}
+	case want == boolNode && n.kind == stringNode && (n.text == "true" || n.text == "false"):
+		return "write it without quotes: " + n.text
+	case want == intNode && n.kind == floatNode:
+		if v, err := strconv.ParseFloat(n.text, 64); err == nil && v == float64(int64(v)) {
+			return fmt.Sprintf("write %d", int64(v))
+		}
+	}
+	return ""
+}
+
+func names(fields []schema.Field) []string {
+	list := make([]string, len(fields))
+	for i, f := range fields {
+		list[i] = f.Name
+	}
+	return list
+}
+
+// supported are the names that this build takes.
+func supported(fields []schema.Field) []string {
+	var list []string
+	for _, f := range fields {
+		if !f.Later && f.Alias == "" {
+			list = append(list, f.Name)
+		}
+	}
+	return list
+}
+
+// joinPath appends a key to a field path, quoted where it would read as two.
+func joinPath(where, key string) string {
+	if key == "" || strings.ContainsAny(key, ". \t\n\"[]") {
+		key = strconv.Quote(key)
+	}
+	return where + "." + key
+}

@@ -1,0 +1,188 @@
+package load
+
+import (
+	"fmt"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+
+	"github.com/tenement/ten/schema"
+)
+
+// schemaName is the file name of tenement.cue in CUE's errors: no file of a
+// repository can be called that.
+const schemaName = "<tenement.cue>"
+
+// judge holds the compiled schema. It lives for one load: a CUE context only
+// ever grows, and compiling the schema takes about a millisecond.
+type judge struct {
+	ctx  *cue.Context
+	root cue.Value
+}
+
+func newJudge() (*judge, error) {
+	ctx := cuecontext.New()
+	root := ctx.CompileString(schema.CUE, cue.Filename(schemaName))
+	if err := root.Err(); err != nil {
+		return nil, fmt.Errorf("compile the schema: %s", errors.Details(err, nil))
+	}
+	return &judge{ctx: ctx, root: root}, nil
+}
+
+// good reports whether CUE accepts a table, asking it only about what it never
+// accepted before.
+func (r *run) good(def string, v schema.Values) (bool, error) {
+	key := r.loader.accepted.key(def, v)
+	if r.loader.accepted.has(key) {
+		return true, nil
+	}
+	if err := r.ctx.Err(); err != nil {
+		return false, err
+	}
+	j, err := r.compiled()
+	if err != nil {
+		return false, err
+	}
+	ok := j.root.LookupPath(cue.ParsePath(def)).Unify(j.ctx.Encode(map[string]any(v))).Validate(cue.Concrete(true)) == nil
+	if ok {
+		r.loader.accepted.add(key)
+	}
+	return ok, nil
+}
+
+func (r *run) compiled() (*judge, error) {
+	if r.judge == nil {
+		j, err := newJudge()
+		if err != nil {
+			return nil, err
+		}
+		r.judge = j
+	}
+	return r.judge, nil
+}
+
+// faults says what CUE has against one field's value, one fault a place.
+func (r *run) faults(def string, f *schema.Field, v any) []fault {
+	j, err := r.compiled()
+	if err != nil {
+		return []fault{{code: "invalid-value", message: err.Error()}}
+	}
+	selector := cue.Str(f.Name)
+	if !f.Required {
+		selector = selector.Optional()
+	}
+	constraint := j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(selector))
+	if !constraint.Exists() {
+		constraint = j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(cue.Str(f.Name)))
+	}
+	verr := constraint.Unify(j.ctx.Encode(v)).Validate(cue.Concrete(true))
+	depth := len(constraint.Path().Selectors())
+	var list []fault
+	seen := make(map[string]bool)
+	for _, e := range errors.Errors(verr) {
+		path := e.Path()
+		path = path[min(depth, len(path)):]
+		if at := strings.Join(path, "\x00"); !seen[at] {
+			seen[at] = true
+			list = append(list, describe(f, path, v, e))
+		}
+	}
+	return list
+}
+
+// fault is what is wrong with a value, or with a part of it.
+type fault struct {
+	path    []string // of the part, within the value
+	key     bool     // the part's name is wrong, not its value
+	code    string
+	message string
+	hint    string
+}
+
+// problem places a fault that concerns the value of a node.
+func (f fault) problem(n *node, where string) schema.Problem {
+	for _, step := range f.path {
+		if n.kind == listNode {
+			where += "[" + step + "]"
+		} else {
+			where = joinPath(where, step)
+		}
+		n = n.find(step)
+	}
+	p := n.atValue(f.code, where, f.message)
+	if f.key {
+		p = n.atKey(f.code, where, f.message)
+	}
+	p.Hint = f.hint
+	return p
+}
+
+// describe puts an error of CUE in words.
+func describe(f *schema.Field, path []string, value any, e errors.Error) fault {
+	got := part(value, path)
+	shown := schema.Canonical(got)
+	format, args := e.Msg()
+	if len(f.Enum) > 0 {
+		return choiceFault(f, path, got, shown)
+	}
+	if format == "field not allowed" {
+		name := path[len(path)-1]
+		return fault{path: path, key: true, code: "invalid-name", message: fmt.Sprintf("%q is not %s", name, f.WantsKey), hint: nameHintFor(f, name)}
+	}
+	if len(args) == 2 && strings.Contains(format, "out of bound") {
+		switch bound := fmt.Sprint(args[1]); {
+		case strings.HasPrefix(bound, ">="):
+			return fault{path: path, code: "out-of-range", message: fmt.Sprintf("%s is below the minimum %s", shown, bound[2:])}
+		case strings.HasPrefix(bound, "<="):
+			return fault{path: path, code: "out-of-range", message: fmt.Sprintf("%s is above the maximum %s", shown, bound[2:])}
+		case strings.HasPrefix(bound, "=~") && f.Wants != "":
+			return fault{path: path, code: "invalid-value", message: fmt.Sprintf("%s is not %s", shown, f.Wants), hint: nameHintFor(f, fmt.Sprint(got))}
+		}
+	}
+	return fault{path: path, code: "invalid-value", message: fmt.Sprintf("%s does not fit: %s", shown, fmt.Sprintf(format, args...))}
+}
+
+func choiceFault(f *schema.Field, path []string, got any, shown string) fault {
+	quoted := make([]string, len(f.Enum))
+	for i, choice := range f.Enum {
+		quoted[i] = fmt.Sprintf("%q", choice)
+	}
+	fa := fault{path: path, code: "invalid-choice", message: fmt.Sprintf("%s is not one of %s", shown, strings.Join(quoted, ", "))}
+	text, _ := got.(string)
+	if near := nearestChoice(text, f.Enum); near != "" {
+		fa.hint = fmt.Sprintf("did you mean %q?", near)
+	}
+	if canonical(f) == "isolation" {
+		if hint := isolationHint(text); hint != "" {
+			fa.hint = hint
+		}
+	}
+	return fa
+}
+
+// nameHintFor offers a legal name where the field takes names.
+func nameHintFor(f *schema.Field, name string) string {
+	if f.Wants == wantsName() || f.Wants == wantsID() {
+		return nameHint(name)
+	}
+	return ""
+}
+
+// part follows a path into a value.
+func part(v any, path []string) any {
+	for _, step := range path {
+		switch t := v.(type) {
+		case map[string]any:
+			v = t[step]
+		case []any:
+			i := 0
+			if _, err := fmt.Sscan(step, &i); err != nil || i >= len(t) {
+				return v
+			}
+			v = t[i]
+		}
+	}
+	return v
+}
