@@ -37,6 +37,7 @@ const (
 	editPause  = 300 * time.Millisecond // quiet after an edit before it counts
 	editAtMost = 3 * time.Second        // though somebody goes on writing
 	keptTrees  = 8
+	tries      = 4
 	recheck    = 30 * time.Second // where edits can't be watched
 )
 
@@ -59,31 +60,48 @@ func NewDir(cfg DirConfig) (*Dir, error) {
 // Latest takes a snapshot of the tree as it is now; the same pointer as long as
 // nothing changed. Files that a stat shows to be untouched are not read again.
 func (d *Dir) Latest(ctx context.Context, _ Anchor) (*Snapshot, error) {
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.cfg.Watch {
-		if err := d.follow(); err != nil {
-			d.cfg.Log.Warn("edits can't be watched", "err", err)
+	var s *Snapshot
+	var err error
+	for try := 1; ; try++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		var more bool
+		s, more, err = d.look()
+		if try == tries || !more && !errors.Is(err, ErrChanged) {
+			break
 		}
 	}
-	opt := d.cfg.DirOptions
-	opt.known = d.files
-	s, err := OpenDir(d.cfg.Dir, opt)
 	if err != nil {
 		return nil, d.explain(err)
 	}
-	t, _ := s.Tree.(*objectTree)
-	files, _ := t.from.(*workFiles)
-	d.files = files.files
 	if len(d.recent) > 0 && d.recent[0].Revision == s.Revision {
 		return d.recent[0], nil
 	}
 	d.recent = append([]*Snapshot{s}, d.recent...)
 	d.recent = d.recent[:min(len(d.recent), keptTrees)]
 	return s, nil
+}
+
+// look reads the tree once. More says that directories were found which had not
+// been watched yet, so that an edit in them may have gone unseen.
+func (d *Dir) look() (s *Snapshot, more bool, err error) {
+	opt := d.cfg.DirOptions
+	opt.known = d.files
+	s, w, err := scanDir(d.cfg.Dir, opt)
+	if err != nil {
+		return nil, false, err
+	}
+	d.files = w.files
+	if !d.cfg.Watch {
+		return s, false, nil
+	}
+	if more, err = d.follow(w.dirs); err != nil {
+		d.cfg.Log.Warn("edits could not be watched", "err", err)
+	}
+	return s, more && err == nil, nil
 }
 
 func (d *Dir) explain(err error) error {
@@ -144,30 +162,31 @@ func (d *Dir) Close() error {
 	return d.watch.Close()
 }
 
-// follow watches every directory that can matter. Those made later are taken up
-// when they are seen, and again at each look.
-func (d *Dir) follow() error {
+// follow watches the directories that a look visited, and says whether one of
+// them is new. What is ignored is not watched.
+func (d *Dir) follow(dirs []string) (more bool, err error) {
 	if d.watch == nil {
 		w, err := fsnotify.NewWatcher()
 		if err != nil {
-			return err
+			return false, err
 		}
 		d.watch = w
 		go d.run(w)
 	}
-	return d.add(d.watch, d.cfg.Dir)
-}
-
-func (d *Dir) add(w *fsnotify.Watcher, from string) error {
-	return filepath.WalkDir(from, func(name string, e fs.DirEntry, err error) error {
-		if err != nil || !e.IsDir() {
-			return nil // gone meanwhile, or not for us: reading it will tell
+	watched := map[string]bool{}
+	for _, dir := range d.watch.WatchList() {
+		watched[dir] = true
+	}
+	for _, dir := range dirs {
+		if watched[dir] {
+			continue
 		}
-		if d.aside(name) {
-			return fs.SkipDir
+		more = true
+		if err := d.watch.Add(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return false, err
 		}
-		return w.Add(name)
-	})
+	}
+	return more, nil
 }
 
 // aside says that a path is not part of the tree.
@@ -198,9 +217,6 @@ func (d *Dir) run(w *fsnotify.Watcher) {
 			}
 			if d.aside(e.Name) {
 				continue
-			}
-			if e.Has(fsnotify.Create) {
-				_ = d.add(w, e.Name)
 			}
 			if first.IsZero() {
 				first = time.Now()

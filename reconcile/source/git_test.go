@@ -7,6 +7,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/go-git/go-git/v5/plumbing"
 )
 
 // repo is a repository with a work tree, made by the git binary.
@@ -157,4 +159,19 @@ func TestLatestLocal(t *testing.T) {
 	if err != nil || old.Revision != first {
 		t.Fatal(old, err)
 	}
+}
+
+// hashTree writes a tree object of ls-tree lines as they are, well formed or not.
+func hashTree(t *testing.T, dir string, lines ...string) string {
+	t.Helper()
+	var raw []byte
+	for _, l := range lines {
+		head, name, _ := strings.Cut(l, "\t")
+		f := strings.Fields(head)
+		id := plumbing.NewHash(f[2])
+		raw = append(append(raw, f[0]+" "+name+"\x00"...), id[:]...)
+	}
+	file := filepath.Join(t.TempDir(), "tree")
+	writeFile(t, file, string(raw))
+	return runGit(t, dir, "hash-object", "-t", "tree", "-w", "--literally", file)
 }

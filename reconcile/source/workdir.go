@@ -46,33 +46,38 @@ const (
 // nor link is refused, as are repositories inside the repository. The snapshot
 // doesn't change: a file edited later is an error when read, or its kept copy.
 func OpenDir(dir string, opt DirOptions) (*Snapshot, error) {
+	s, _, err := scanDir(dir, opt)
+	return s, err
+}
+
+func scanDir(dir string, opt DirOptions) (*Snapshot, *dirWalk, error) {
 	abs, err := filepath.Abs(dir)
 	if err == nil {
 		abs, err = filepath.EvalSymlinks(abs)
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	root, err := os.OpenRoot(abs)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	defer root.Close()
 	w, err := newDirWalk(root, abs, opt)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	top, err := w.walk(".")
 	if err != nil {
-		return nil, refuseDir(abs, err)
+		return nil, nil, refuseDir(abs, err)
 	}
 	if err := w.hash(); err != nil {
-		return nil, refuseDir(abs, err)
+		return nil, nil, refuseDir(abs, err)
 	}
 	tree := top.node(w.files)
 	check := walker{limits: w.limits}
 	if err := check.check(tree); err != nil {
-		return nil, refuseDir(abs, err)
+		return nil, nil, refuseDir(abs, err)
 	}
 	files := &workFiles{dir: abs, files: w.files, limits: w.limits}
 	when := files.newest()
@@ -83,7 +88,7 @@ func OpenDir(dir string, opt DirOptions) (*Snapshot, error) {
 		Dirty:    true,
 		Ahead:    -1,
 		Tree:     &objectTree{root: tree, from: files, when: when},
-	}, nil
+	}, w, nil
 }
 
 // file is one file or link of a working tree.

@@ -21,6 +21,7 @@ type dirWalk struct {
 	abs     string
 	known   map[string]*file
 	files   map[string]*file
+	dirs    []string // visited, absolute
 	bytes   int64
 
 	git     bool            // inside a git work tree
@@ -207,6 +208,7 @@ func (w *dirWalk) walk(dir string) (*branch, error) {
 	if strings.Count(dir, "/") >= w.limits.Depth {
 		return nil, &treeError{dir, fmt.Sprintf("more than %d directories below each other", w.limits.Depth), ""}
 	}
+	w.dirs = append(w.dirs, filepath.Join(w.abs, filepath.FromSlash(dir)))
 	f, err := w.root.Open(dir)
 	if err != nil {
 		return nil, err
