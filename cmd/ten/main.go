@@ -10,9 +10,15 @@ import (
 	"syscall"
 
 	"github.com/spf13/cobra"
+
+	"github.com/tenement/ten/schema/load"
 )
 
 func main() {
+	// The child that evaluates a repository's CUE: nothing of ten is set up in it.
+	if len(os.Args) == 2 && os.Args[1] == "eval" {
+		os.Exit(load.EvalMain(os.Stdin, os.Stdout))
+	}
 	os.Exit(start())
 }
 
@@ -49,6 +55,10 @@ func run(ctx context.Context, e *env, args []string) int {
 // commands is the one list of them, grouped as the help shows them.
 func commands(e *env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
+		groupDesire: {
+			newPlanCommand(e),
+			newApplyCommand(e),
+		},
 		groupLook: {
 			newStatusCommand(e),
 			newPsCommand(e),
@@ -67,6 +77,8 @@ func commands(e *env) map[string][]*cobra.Command {
 			newDownCommand(e),
 		},
 		groupHost: {
+			newServeCommand(e),
+			newDataCommand(e),
 			newManCommand(e),
 			newVersionCommand(e),
 		},

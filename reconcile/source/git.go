@@ -123,6 +123,9 @@ func NewGit(cfg GitConfig) (*Git, error) {
 	return g, nil
 }
 
+// URL names the remote for people: without credentials.
+func (g *Git) URL() string { return g.at.text }
+
 // Latest gives the revision that this host should run: fetched whole, descending
 // from the anchor, signed if that is asked for. As long as nothing moved it gives
 // the same pointer, at the price of asking the remote for its refs. An error is a

@@ -1,0 +1,149 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/source"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+	"github.com/tenement/ten/schema/load"
+)
+
+// planned is a plan with all that it was made from.
+type planned struct {
+	dir      string // absolute
+	desired  plan.Desired
+	observed plan.Observed
+	plan     plan.Plan
+	offline  bool // no daemon runs: planned against nothing
+}
+
+// saved binds the plan to what it was made from.
+func (p planned) saved() plan.Saved {
+	return plan.NewSaved(buildVersion(), p.dir, p.desired, p.observed, p.plan)
+}
+
+// configDir is the directory that an optional argument names: itself, or that
+// of the nearest tenement.toml upward.
+func (e *env) configDir(given []string) (string, error) {
+	if len(given) > 0 {
+		return e.abs(given[0]), nil
+	}
+	if config := e.nearestConfig(); config != "" {
+		return filepath.Dir(config), nil
+	}
+	return "", &hintError{fmt.Errorf("no %s in %s or above it", configName, e.dir), "name the directory that has one"}
+}
+
+// planDir plans a directory against what the daemon observes.
+func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, error) {
+	p := planned{dir: dir}
+	snap, model, err := e.loadDir(ctx, dir)
+	if err != nil {
+		return p, err
+	}
+	p.desired = plan.Desired{
+		Model: model, Revision: snap.Revision, Subject: snap.Subject, Signer: snap.Signer, Dirty: snap.Dirty, Ahead: snap.Ahead,
+	}
+	p.observed, err = c.Observe(ctx, asks(model))
+	if _, absent := errors.AsType[*api.NotRunningError](err); absent {
+		p.offline, err = true, nil
+		p.observed = e.emptyHost()
+	}
+	if err != nil {
+		return p, err
+	}
+	p.plan = plan.New(p.desired, p.observed)
+	return p, nil
+}
+
+// emptyHost is what is observed where nothing runs: this machine, and nothing
+// said of what works on it.
+func (e *env) emptyHost() plan.Observed {
+	host := plan.Host{Name: "localhost"}
+	if name, err := os.Hostname(); err == nil {
+		host.Name = name
+	}
+	if dir, err := e.findDataDir(); err == nil {
+		host.DataDir = dir
+	}
+	return plan.Observed{Now: time.Now(), Host: host}
+}
+
+// loadDir reads a directory as a revision. Faults of its config are printed
+// here, all of them, and end the command.
+func (e *env) loadDir(ctx context.Context, dir string) (*source.Snapshot, *schema.Model, error) {
+	exclude, err := e.findDataDir()
+	if err != nil {
+		return nil, nil, err
+	}
+	snap, err := source.OpenDir(dir, source.DirOptions{Exclude: []string{exclude}})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil, fmt.Errorf("read %s: no such directory", dir)
+	}
+	if err != nil {
+		return nil, nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	model, problems, err := e.loader().Load(ctx, snap.Tree)
+	if err != nil {
+		return nil, nil, fmt.Errorf("load %s: %w", dir, err)
+	}
+	if err := schema.WriteText(e.stderr, problems); err != nil {
+		return nil, nil, err
+	}
+	if model == nil {
+		return nil, nil, exitError(exitFailed)
+	}
+	return snap, model, nil
+}
+
+// loader judges configs, and remembers verdicts in the person's cache directory
+// where there is one.
+func (e *env) loader() *load.Loader {
+	cache := e.getenv("XDG_CACHE_HOME")
+	if home := e.getenv("HOME"); cache == "" && home != "" {
+		cache = filepath.Join(home, ".cache")
+	}
+	if cache != "" {
+		cache = filepath.Join(cache, "ten")
+	}
+	return load.New(load.Config{Eval: evalChild, CacheDir: cache})
+}
+
+// evalChild starts this program again to evaluate a repository's CUE, where it
+// can be bounded. main sends it to load.EvalMain.
+func evalChild(ctx context.Context) *exec.Cmd {
+	self, err := os.Executable()
+	if err != nil {
+		self = os.Args[0]
+	}
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Args = []string{"ten", "eval"}
+	return cmd
+}
+
+// asks lists what a model wants to know of the host.
+func asks(m *schema.Model) api.Ask {
+	var ask api.Ask
+	for _, s := range m.Services {
+		if s.Port != 0 {
+			ask.Ports = append(ask.Ports, s.Port)
+		}
+		argv := plan.Argv(s)
+		if len(argv) == 0 || s.Build != "" && !filepath.IsAbs(argv[0]) || strings.Contains(argv[0], "{") {
+			continue
+		}
+		ask.Commands = append(ask.Commands, api.CommandAsk{Service: s.Name, Level: runtimes.Level(s.Isolation), Command: argv[0], Path: s.Env["PATH"]})
+	}
+	return ask
+}

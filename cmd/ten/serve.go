@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/host/logs"
+	"github.com/tenement/ten/host/probe"
+	"github.com/tenement/ten/reconcile"
+	"github.com/tenement/ten/reconcile/source"
+	"github.com/tenement/ten/reconcile/store"
+	"github.com/tenement/ten/schema/load"
+)
+
+const serveHelp = `serve runs the daemon of this host. It follows a repository (--repo) or a
+directory (DIR, else the working directory), and keeps running what the newest
+good revision declares.
+
+Instances outlive the daemon: ending it, by a signal or by a crash, stops none of
+them, and the next ten serve on the same data directory takes them over. What
+stops them is: ten down.
+
+A webhook listens only when both --webhook and a secret are given. It takes
+nothing from what is sent: it only makes the daemon look at the repository now.
+
+Exit status
+  0  ended by a signal or by ten down
+  1  failed
+  2  wrong usage`
+
+// serveOptions are the flags of ten serve.
+type serveOptions struct {
+	repo, branch, path, host string
+	poll                     time.Duration
+	watch                    bool
+	allowedSigners, signMode string
+	tokenFile, sshKey        string
+	knownHosts               []string
+	webhook, secretFile      string
+	verbose                  bool
+}
+
+func (o *serveOptions) addFlags(cmd *cobra.Command) {
+	f := cmd.Flags()
+	f.StringVar(&o.repo, "repo", "", "repository to follow: https, ssh, git or a path of this machine")
+	f.StringVar(&o.branch, "branch", "", "branch to follow (default: the remote's own)")
+	f.StringVar(&o.path, "path", "", "directory of the repository that holds the config")
+	f.StringVar(&o.host, "host", "", "name of this host (default: the machine's)")
+	f.DurationVar(&o.poll, "poll", 30*time.Second, "how often to look at the repository, give or take a fifth")
+	f.BoolVar(&o.watch, "watch", false, "follow edits of the directory as they are saved")
+	f.StringVar(&o.allowedSigners, "allowed-signers", "", "file of those who may sign commits; unsigned revisions are refused")
+	f.StringVar(&o.signMode, "sign-mode", "head", "which commits must be signed: head, or range for every new one")
+	f.StringVar(&o.tokenFile, "token-file", "", "file with the password or token for https")
+	f.StringVar(&o.sshKey, "ssh-key", "", "private key file for ssh (default: the agent)")
+	f.StringSliceVar(&o.knownHosts, "known-hosts", nil, "known_hosts file for ssh")
+	f.StringVar(&o.webhook, "webhook", "", "address to listen on for webhooks, such as 127.0.0.1:9000")
+	f.StringVar(&o.secretFile, "webhook-secret-file", "", "file with the webhook's secret (or TENEMENT_WEBHOOK_SECRET)")
+	f.BoolVarP(&o.verbose, "verbose", "v", false, "log every step")
+}
+
+func newServeCommand(e *env) *cobra.Command {
+	var o serveOptions
+	cmd := &cobra.Command{
+		Use:   "serve [DIR]",
+		Short: "Run this host's daemon",
+		Long:  serveHelp,
+		Args:  args(cobra.MaximumNArgs(1)),
+		RunE: func(cmd *cobra.Command, args []string) error {
+			return runServe(cmd.Context(), e, o, args)
+		},
+	}
+	o.addFlags(cmd)
+	return cmd
+}
+
+// follower is a source that must be closed.
+type follower interface {
+	reconcile.Source
+	Close() error
+}
+
+func runServe(ctx context.Context, e *env, o serveOptions, args []string) error {
+	log := e.log
+	if o.verbose {
+		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	}
+	if o.host == "" {
+		name, err := os.Hostname()
+		if err != nil {
+			return fmt.Errorf("name of this host: %w", err)
+		}
+		o.host = strings.ToLower(strings.SplitN(name, ".", 2)[0])
+	}
+	dir, dataDir, err := e.places(o, args)
+	if err != nil {
+		return err
+	}
+	inner := filepath.Join(dataDir, stateDir)
+	if err := os.MkdirAll(inner, 0o755); err != nil {
+		return fmt.Errorf("data directory: %w", err)
+	}
+	listener, err := api.Listen(dataDir)
+	if err != nil {
+		return err
+	}
+	defer listener.Close()
+	st, err := store.Open(ctx, filepath.Join(inner, "ten.db"))
+	if err != nil {
+		return err
+	}
+	defer st.Close()
+	from, origin, err := openSource(o, dir, dataDir, log)
+	if err != nil {
+		return err
+	}
+	defer from.Close()
+	levels, closeLevels, err := openLevels(dataDir, log)
+	if err != nil {
+		return err
+	}
+	defer closeLevels()
+	output := logs.New(logs.Config{Dir: filepath.Join(inner, "logs"), Log: log})
+	defer output.Close(context.WithoutCancel(ctx))
+	loop := reconcile.New(reconcile.Config{
+		Host: o.host, DataDir: dataDir, Version: buildVersion(), Origin: origin,
+		Source: from, Loader: load.New(load.Config{Eval: evalChild, CacheDir: filepath.Join(inner, "verdicts")}), Store: st, Runtimes: levels,
+		Prober: probe.Prober{}, Output: output, Log: log,
+		FreePort: func(used map[int]bool) (int, error) { return probe.FreePort(firstPort, lastPort, used) },
+		OpenDir: func(dir string) (*source.Snapshot, error) {
+			return source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
+		},
+	})
+	group, ctx := errgroup.WithContext(ctx)
+	ctx, stop := context.WithCancel(ctx)
+	group.Go(func() error {
+		defer stop() // after ten down the rest goes too
+		return loop.Run(ctx)
+	})
+	server := api.NewServer(api.Config{Viewer: loop, Actor: loop, Logs: logView{output}, Log: log})
+	group.Go(func() error { return server.Serve(ctx, listener) })
+	if o.webhook != "" {
+		if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {
+			stop()
+			return errors.Join(err, group.Wait())
+		}
+	}
+	log.Info("serving", "host", o.host, "source", origin, "dir", dataDir)
+	return group.Wait()
+}
+
+// Ports promised to instances: those of the Rust tenement.
+const (
+	firstPort = 30000
+	lastPort  = 40000
+)
+
+// places gives the directory to serve ("" with --repo) and the data directory, absolute.
+func (e *env) places(o serveOptions, args []string) (dir, dataDir string, err error) {
+	if o.repo != "" {
+		if len(args) > 0 {
+			return "", "", &usageError{errors.New("either a directory or --repo, not both")}
+		}
+		named := e.dataDir
+		if named == "" {
+			named = e.getenv(envDataDir)
+		}
+		if named == "" {
+			named = defaultDataDir
+		}
+		return "", e.abs(named), nil
+	}
+	dir = e.dir
+	if len(args) > 0 {
+		dir = e.abs(args[0])
+	}
+	if _, err := os.Stat(dir); err != nil {
+		return "", "", &hintError{fmt.Errorf("directory to serve: %w", err), "name a directory with a tenement.toml, or follow a repository: --repo URL"}
+	}
+	from := *e
+	from.dir = dir
+	dataDir, err = from.findDataDir()
+	return dir, dataDir, err
+}
+
+// openSource makes what revisions come from, and its name for people.
+func openSource(o serveOptions, dir, dataDir string, log *slog.Logger) (follower, string, error) {
+	if o.repo == "" {
+		d, err := source.NewDir(source.DirConfig{Dir: dir, DirOptions: source.DirOptions{Exclude: []string{dataDir}}, Watch: o.watch, Log: log})
+		return d, dir, err
+	}
+	g, err := source.NewGit(source.GitConfig{
+		URL: o.repo, Branch: o.branch, Path: o.path, Host: o.host,
+		MirrorDir:      filepath.Join(dataDir, stateDir, "mirror"),
+		AllowedSigners: o.allowedSigners, SignMode: source.SignMode(o.signMode),
+		Auth: source.Credentials{TokenFile: o.tokenFile, SSHKeyFile: o.sshKey, KnownHosts: o.knownHosts, Agent: os.Getenv("SSH_AUTH_SOCK")},
+		Poll: o.poll, Log: log,
+	})
+	if err != nil {
+		return nil, "", err
+	}
+	return g, g.URL(), nil
+}
+
+// serveWebhook listens for hints. Without a secret there is no webhook.
+func serveWebhook(ctx context.Context, group *errgroup.Group, e *env, o serveOptions, hint func(), log *slog.Logger) error {
+	secret := func() []byte {
+		if o.secretFile == "" {
+			return []byte(e.getenv("TENEMENT_WEBHOOK_SECRET"))
+		}
+		b, err := os.ReadFile(e.abs(o.secretFile)) // at each use, so that it can be replaced
+		if err != nil {
+			log.Warn("webhook secret can't be read", "err", err)
+		}
+		return bytes.TrimSpace(b)
+	}
+	handler, err := source.NewWebhook(source.WebhookConfig{Secret: secret, Hint: hint})
+	if err != nil {
+		return &hintError{err, "give a secret: --webhook-secret-file FILE"}
+	}
+	l, err := (&net.ListenConfig{}).Listen(ctx, "tcp", o.webhook)
+	if err != nil {
+		return fmt.Errorf("listen for webhooks: %w", err)
+	}
+	srv := &http.Server{Handler: handler, ReadTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, MaxHeaderBytes: 16 << 10}
+	group.Go(func() error {
+		if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve webhooks: %w", err)
+		}
+		return nil
+	})
+	context.AfterFunc(ctx, func() { srv.Close() })
+	log.Info("webhook listening", "address", l.Addr().String())
+	return nil
+}
+
+// logView shows the collector's lines through the API.
+type logView struct{ output *logs.Collector }
+
+// Write writes the lines that q selects.
+func (v logView) Write(ctx context.Context, w io.Writer, q api.LogQuery) error {
+	return v.output.Write(ctx, w, logs.Query(q))
+}

@@ -1,0 +1,363 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/store"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+// due splits a plan into what can be done now: first what starts or changes
+// things, then what removes them; and the ids that both concern.
+func due(p plan.Plan) (start, remove []plan.Action, ids []runtimes.ID) {
+	now := time.Now()
+	for _, a := range p.Actions {
+		if a.Blocked != nil || a.NotBefore.After(now) {
+			continue
+		}
+		if a.ID != (runtimes.ID{}) && !slices.Contains(ids[max(0, len(ids)-1):], a.ID) {
+			ids = append(ids, a.ID)
+		}
+		if a.Op == plan.OpRemove {
+			remove = append(remove, a)
+		} else {
+			start = append(start, a)
+		}
+	}
+	return start, remove, ids
+}
+
+// carryOut does what a plan says: serial per service, services in parallel, a
+// service after those it depends on, removals last. After the first failure no
+// further action begins; those under way end by themselves. The caller has
+// claimed the ids.
+func (l *Loop) carryOut(ctx context.Context, d *desired, p plan.Plan) error {
+	start, remove, _ := due(p)
+	if len(start)+len(remove) > 0 {
+		l.say(stateApplying, fmt.Sprintf("applying %s: %d actions", short(d.Revision), len(start)+len(remove)), "")
+	}
+	if err := l.inOrder(ctx, d, start); err != nil {
+		return err
+	}
+	return l.inOrder(ctx, d, remove)
+}
+
+// inOrder runs the actions of each service one after another, and each service
+// once those it waits for are done.
+func (l *Loop) inOrder(ctx context.Context, d *desired, actions []plan.Action) error {
+	services := map[string][]plan.Action{}
+	done := map[string]chan struct{}{}
+	var names []string
+	for _, a := range actions {
+		if services[a.ID.Service] == nil {
+			names = append(names, a.ID.Service)
+			done[a.ID.Service] = make(chan struct{})
+		}
+		services[a.ID.Service] = append(services[a.ID.Service], a)
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	slots := make(chan struct{}, 4*runtime.NumCPU())
+	for _, name := range names {
+		group.Go(func() error {
+			if err := l.awaitAll(ctx, d, services[name][0].After, done); err != nil {
+				return err
+			}
+			if err := l.serial(ctx, d, services[name], slots); err != nil {
+				return err
+			}
+			close(done[name])
+			return nil
+		})
+	}
+	return group.Wait()
+}
+
+// awaitAll waits until the services that actions come after have reached what
+// is asked of them.
+func (l *Loop) awaitAll(ctx context.Context, d *desired, after []schema.Dependency, done map[string]chan struct{}) error {
+	for _, dep := range after {
+		if ch, ok := done[dep.Service]; ok {
+			select {
+			case <-ch:
+				continue
+			case <-ctx.Done():
+				return context.Cause(ctx)
+			}
+		}
+		if err := l.awaitHealthy(ctx, d, dep); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// awaitHealthy waits for a service that nothing is to be done to.
+func (l *Loop) awaitHealthy(ctx context.Context, d *desired, dep schema.Dependency) error {
+	s := d.Model.Service(dep.Service)
+	if s == nil || dep.Condition != schema.ConditionHealthy {
+		return nil
+	}
+	deadline := time.Now().Add(s.StartupTimeout + time.Second)
+	for {
+		sick := ""
+		l.mu.Lock()
+		for key, t := range l.world {
+			if key.Service == dep.Service && t.health != runtimes.Healthy && slices.Contains(s.Instances, key.Instance) {
+				sick = key.ID.String()
+			}
+		}
+		l.mu.Unlock()
+		if sick == "" {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("%s, on which others depend, is not healthy", sick)
+		}
+		select {
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+}
+
+// serial runs one service's actions. New instances that take nothing away may
+// come up together; everything that replaces something goes one by one.
+func (l *Loop) serial(ctx context.Context, d *desired, actions []plan.Action, slots chan struct{}) error {
+	together, inner := errgroup.WithContext(ctx)
+	together.SetLimit(cap(slots))
+	for _, a := range actions {
+		if inner.Err() != nil {
+			break
+		}
+		if a.Op != plan.OpCreate && a.Op != plan.OpRemove {
+			if err := l.act(inner, d, a, slots); err != nil {
+				return errors.Join(err, together.Wait())
+			}
+			continue
+		}
+		together.Go(func() error { return l.act(inner, d, a, slots) })
+	}
+	if err := together.Wait(); err != nil {
+		return err
+	}
+	return context.Cause(ctx)
+}
+
+// act carries out one action, with its intent journalled before and its result after.
+func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan struct{}) error {
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	select {
+	case slots <- struct{}{}:
+	case <-ctx.Done():
+		return context.Cause(ctx)
+	}
+	free := sync.OnceFunc(func() { <-slots })
+	defer free()
+	began := time.Now()
+	intent, err := l.cfg.Store.Begin(ctx, store.Intent{
+		Revision: d.Revision, Service: a.ID.Service, Instance: a.ID.Instance,
+		Op: string(a.Op), Reason: a.Reason.Text, At: began,
+	})
+	if err != nil {
+		return err
+	}
+	err = l.do(ctx, d, a, free)
+	result := "ok"
+	if err != nil {
+		result = err.Error()
+	}
+	if e := l.cfg.Store.End(context.WithoutCancel(ctx), intent, result, time.Since(began)); e != nil {
+		err = errors.Join(err, e)
+	}
+	l.report(a, began, err)
+	if err != nil && ctx.Err() == nil {
+		var already *actionError
+		if errors.As(err, &already) {
+			return err
+		}
+		return &actionError{id: a.ID, op: a.Op, err: err}
+	}
+	return err
+}
+
+func (l *Loop) report(a plan.Action, began time.Time, err error) {
+	if a.ID == (runtimes.ID{}) {
+		return
+	}
+	log := l.log.With("instance", a.ID.String(), "action", a.Op, "reason", a.Reason.Text, "dur", time.Since(began))
+	if errors.Is(err, context.Canceled) || errors.Is(err, errPreempted) {
+		log.Info("action given up", "err", err)
+		return
+	}
+	if err != nil {
+		log.Warn("action failed", "err", err)
+		l.tell(progress{Instance: a.ID.String(), Text: fmt.Sprintf("%s: %s failed after %s", a.ID, a.Op, took(began)), Error: err.Error()})
+		return
+	}
+	log.Info("action done")
+	l.tell(progress{Instance: a.ID.String(), Text: fmt.Sprintf("%s: %s in %s", a.ID, past(a.Op), took(began))})
+}
+
+func past(op plan.Op) string {
+	switch op {
+	case plan.OpCreate:
+		return "created and healthy"
+	case plan.OpStart:
+		return "started again and healthy"
+	case plan.OpRestart:
+		return "restarted and healthy"
+	case plan.OpReplace:
+		return "replaced and healthy"
+	case plan.OpUpdate:
+		return "updated in place"
+	case plan.OpRemove:
+		return "removed"
+	case plan.OpCleanup:
+		return "leftover removed"
+	case plan.OpReload:
+		return "reloaded"
+	}
+	return string(op)
+}
+
+// do is the switch over what there is to do. free gives the caller's slot back
+// once only waiting is left.
+func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, free func()) error {
+	switch a.Op {
+	case plan.OpReload:
+		return nil // settings and routes are read from the model in force
+	case plan.OpUpdate:
+		return l.update(ctx, a)
+	case plan.OpRemove, plan.OpCleanup:
+		return l.stopAll(ctx, d, a.ID, a.Old)
+	case plan.OpCreate, plan.OpStart, plan.OpReplace:
+		if err := l.stopAll(ctx, d, a.ID, a.Old); err != nil {
+			return err
+		}
+		return l.bringUp(ctx, d, a, free)
+	case plan.OpRestart:
+		if err := l.bringUp(ctx, d, a, free); err != nil {
+			return err
+		}
+		return l.stopAll(ctx, d, a.ID, a.Old)
+	}
+	return fmt.Errorf("unknown operation %q", a.Op)
+}
+
+// bringUp starts an incarnation, unless an interrupted rollout has, and waits at
+// its gate. When it does not get through, it is stopped again.
+func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, free func()) error {
+	var key runtimes.Key
+	if a.New != nil {
+		key = *a.New
+	} else {
+		in, err := l.start(ctx, d, a)
+		if err != nil {
+			return err
+		}
+		key = in.Spec.Key
+	}
+	free()
+	if a.Drift && a.New == nil {
+		l.restarted(a.ID)
+	}
+	err := l.gate(ctx, d, key)
+	if err == nil || ctx.Err() != nil {
+		return err
+	}
+	failed := &actionError{id: a.ID, op: a.Op, err: err, logs: l.lastLines(key), started: true}
+	if a.Drift && a.Op != plan.OpRestart {
+		return failed // it may yet come up; what follows is for the next plan to say
+	}
+	return errors.Join(failed, l.stopAll(context.WithoutCancel(ctx), d, a.ID, []runtimes.Key{key}))
+}
+
+// start makes everything an incarnation needs and starts it.
+func (l *Loop) start(ctx context.Context, d *desired, a plan.Action) (runtimes.Instance, error) {
+	rt, ok := l.cfg.Runtimes[a.Spec.Level]
+	if !ok {
+		return runtimes.Instance{}, &runtimes.UnsupportedError{Level: a.Spec.Level, Reason: "not supported by this build of ten"}
+	}
+	s := d.Model.Service(a.ID.Service)
+	if s == nil {
+		return runtimes.Instance{}, fmt.Errorf("%s: no such service in revision %s", a.ID.Service, short(d.Revision))
+	}
+	if err := l.provide(ctx, d, s, a.Spec); err != nil {
+		return runtimes.Instance{}, err
+	}
+	spec, err := l.bind(ctx, s, a.Spec)
+	if err != nil {
+		return runtimes.Instance{}, err
+	}
+	in, err := rt.Start(ctx, spec)
+	if err != nil {
+		l.dropSocket(spec)
+		return in, err
+	}
+	l.track(ctx, in)
+	l.log.Debug("instance started", "instance", a.ID.String(), "runtime", a.Spec.Level)
+	return in, nil
+}
+
+// update changes a running incarnation in place: its record and its limits.
+func (l *Loop) update(ctx context.Context, a plan.Action) error {
+	if len(a.Old) == 0 || a.Spec == nil {
+		return fmt.Errorf("update without an incarnation to update")
+	}
+	rt := l.cfg.Runtimes[a.Spec.Level]
+	u, ok := rt.(runtimes.Updater)
+	if !ok {
+		return fmt.Errorf("isolation %q can't change a running instance", a.Spec.Level)
+	}
+	t := l.known(a.Old[0])
+	if t == nil {
+		return runtimes.ErrNotFound
+	}
+	spec := t.spec
+	spec.Fields, spec.Digest, spec.Revision = a.Spec.Fields, a.Spec.Digest, a.Spec.Revision
+	spec.Limits, spec.StopSignal, spec.StopTimeout = a.Spec.Limits, a.Spec.StopSignal, a.Spec.StopTimeout
+	return u.Update(ctx, spec)
+}
+
+// stopAll stops incarnations and drops what was made for them alone.
+func (l *Loop) stopAll(ctx context.Context, d *desired, id runtimes.ID, keys []runtimes.Key) error {
+	for _, key := range keys {
+		if err := l.stop(ctx, key); err != nil {
+			return fmt.Errorf("stop %s: %w", key, err)
+		}
+	}
+	if len(keys) > 0 {
+		return l.dropStorage(d, id)
+	}
+	return nil
+}
+
+// stop stops one incarnation at the level that has it. An operation is never cut
+// in two: once begun, it is seen through.
+func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
+	t := l.known(key)
+	if t == nil {
+		return nil // every incarnation on the machine was observed; this one is gone
+	}
+	if err := l.cfg.Runtimes[t.spec.Level].Stop(context.WithoutCancel(ctx), key); err != nil {
+		return err
+	}
+	l.dropSocket(t.spec)
+	l.mu.Lock()
+	delete(l.world, key)
+	l.mu.Unlock()
+	return nil
+}

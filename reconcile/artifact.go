@@ -1,0 +1,299 @@
+package reconcile
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/google/renameio/v2"
+
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/source"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+// provide makes what an incarnation stands on: its source, its build, its data
+// directory. All are made once and shared by the instances of a service, except
+// the last.
+func (l *Loop) provide(ctx context.Context, d *desired, s *schema.Service, spec *runtimes.Spec) error {
+	host := plan.Host{DataDir: l.cfg.DataDir}
+	dir := plan.SourceDir(host, s)
+	if s.Build != "" {
+		dir = plan.BuildDir(host, s)
+	}
+	mu, _ := l.artifact.LoadOrStore(dir, &sync.Mutex{})
+	mu.(*sync.Mutex).Lock()
+	defer mu.(*sync.Mutex).Unlock()
+	var err error
+	if s.Build != "" {
+		err = l.build(ctx, d, s, dir)
+	} else {
+		err = l.export(ctx, d, s, dir)
+	}
+	if err != nil {
+		return err
+	}
+	return os.MkdirAll(plan.InstanceDir(host, spec.Key.ID), 0o755)
+}
+
+// export writes a service's source tree to dir, config files of ten left out.
+func (l *Loop) export(ctx context.Context, d *desired, s *schema.Service, dir string) error {
+	if _, err := os.Stat(dir); err == nil {
+		return nil
+	}
+	tree := d.Tree
+	if tree == nil {
+		snap, err := l.cfg.Source.At(ctx, d.Revision)
+		if err != nil {
+			return fmt.Errorf("source of %s at %s: %w", s.Name, short(d.Revision), err)
+		}
+		tree = snap.Tree
+	}
+	config := map[string]bool{}
+	for _, f := range d.Model.ConfigFiles {
+		config[f] = true
+	}
+	if err := l.mkdir(filepath.Dir(dir)); err != nil {
+		return err
+	}
+	return source.Export(ctx, tree, s.Source, dir, func(p string) bool { return config[path.Join(s.Source, p)] || config[p] })
+}
+
+// build runs a service's build command in a copy of its source, in the walls of
+// the service's own level. The result is used only once it is complete: a mark
+// beside it says so.
+func (l *Loop) build(ctx context.Context, d *desired, s *schema.Service, dir string) error {
+	done := dir + ".done"
+	if _, err := os.Stat(done); err == nil {
+		return nil
+	}
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if err := l.export(ctx, d, s, dir); err != nil {
+		return err
+	}
+	id := runtimes.ID{Service: s.Name, Instance: buildPrefix + filepath.Base(dir)[:12]}
+	began := time.Now()
+	l.tell(progress{Instance: id.String(), Text: fmt.Sprintf("%s: building: %s", s.Name, s.Build)})
+	exit, err := l.runBuild(ctx, d, s, id, dir)
+	if err == nil && exit.Code != 0 {
+		err = fmt.Errorf("build %q %s", s.Build, exit)
+	}
+	if err != nil {
+		return &actionError{id: runtimes.ID{Service: s.Name, Instance: "build"}, op: "build", err: err, logs: l.tail(id)}
+	}
+	l.log.Info("build done", "service", s.Name, "dur", time.Since(began))
+	return os.WriteFile(done, []byte(began.UTC().Format(time.RFC3339)+"\n"), 0o644)
+}
+
+// runBuild runs the build as an instance of its own, to its end.
+func (l *Loop) runBuild(ctx context.Context, d *desired, s *schema.Service, id runtimes.ID, dir string) (runtimes.Exit, error) {
+	rt, ok := l.cfg.Runtimes[runtimes.Level(s.Isolation)]
+	if !ok {
+		return runtimes.Exit{}, &runtimes.UnsupportedError{Level: runtimes.Level(s.Isolation), Reason: "not supported by this build of ten"}
+	}
+	generation, err := l.cfg.Store.NextGeneration(ctx)
+	if err != nil {
+		return runtimes.Exit{}, err
+	}
+	spec := plan.BuildSpec(s, id, dir)
+	spec.Key.Generation, spec.Revision = generation, d.Revision
+	if _, err := rt.Start(ctx, spec); err != nil {
+		return runtimes.Exit{}, err
+	}
+	defer func() {
+		if err := rt.Stop(context.WithoutCancel(ctx), spec.Key); err != nil {
+			l.log.Warn("build can't be cleaned up", "service", s.Name, "err", err)
+		}
+	}()
+	if o, ok := rt.(runtimes.Outputter); ok {
+		l.attach(l.runCtx, o, spec.Key)
+	}
+	exit, err := rt.Wait(ctx, spec.Key)
+	if err == nil {
+		drain, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		_ = l.cfg.Output.Drained(drain, spec.Key)
+	}
+	return exit, err
+}
+
+// bind completes a spec with a generation, a free port and a socket path.
+func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec) (runtimes.Spec, error) {
+	generation, err := l.cfg.Store.NextGeneration(ctx)
+	if err != nil {
+		return runtimes.Spec{}, err
+	}
+	port := s.Port
+	if port == 0 {
+		if port, err = l.freePort(); err != nil {
+			return runtimes.Spec{}, err
+		}
+	}
+	socket := s.Socket
+	if socket == "" {
+		dir := l.socketDir(generation)
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return runtimes.Spec{}, fmt.Errorf("socket directory: %w", err)
+		}
+		socket = filepath.Join(dir, "s")
+	}
+	bound := plan.Bind(*spec, generation, port, socket)
+	if err := os.Remove(bound.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return runtimes.Spec{}, fmt.Errorf("stale socket: %w", err)
+	}
+	return bound, nil
+}
+
+// freePort picks a TCP port that nobody listens on and no incarnation was promised.
+func (l *Loop) freePort() (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	used := map[int]bool{}
+	for _, t := range l.world {
+		used[t.spec.Port] = true
+	}
+	for p, at := range l.promised {
+		if time.Since(at) < time.Minute {
+			used[p] = true
+		} else {
+			delete(l.promised, p)
+		}
+	}
+	port, err := l.cfg.FreePort(used)
+	if err == nil {
+		l.promised[port] = time.Now()
+	}
+	return port, err
+}
+
+// socketDir holds one incarnation's socket. A unix socket's path has room for
+// 107 bytes only; a data directory too deep for that gets a short way round.
+func (l *Loop) socketDir(generation uint64) string {
+	g := strconv.FormatUint(generation, 10)
+	dir := l.path(".ten", "sock", g)
+	if len(dir) < 100 {
+		return dir
+	}
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(l.cfg.DataDir))
+	return filepath.Join(os.TempDir(), fmt.Sprintf("ten-%d-%x", os.Getuid(), h.Sum64()), g)
+}
+
+// dropSocket removes what bind made for an incarnation.
+func (l *Loop) dropSocket(spec runtimes.Spec) {
+	dir := l.socketDir(spec.Key.Generation)
+	if filepath.Dir(spec.Socket) == dir {
+		_ = os.RemoveAll(dir)
+		_ = os.Remove(filepath.Dir(dir)) // the last one out; fails while others are in it
+	}
+}
+
+// dropStorage empties the data directory of an instance whose service says that
+// it keeps nothing, once no incarnation of it is left.
+func (l *Loop) dropStorage(d *desired, id runtimes.ID) error {
+	s := d.Model.Service(id.Service)
+	if s == nil || s.StoragePersist {
+		return nil
+	}
+	l.mu.Lock()
+	for key := range l.world {
+		if key.ID == id {
+			l.mu.Unlock()
+			return nil
+		}
+	}
+	l.mu.Unlock()
+	return os.RemoveAll(plan.InstanceDir(plan.Host{DataDir: l.cfg.DataDir}, id))
+}
+
+// applied is the file that keeps the model in force across restarts.
+func (l *Loop) appliedFile() string { return l.path(".ten", "applied.json") }
+
+// commit makes d what a restarted daemon begins with.
+func (l *Loop) commit(ctx context.Context, d *desired) error {
+	b, err := json.Marshal(d)
+	if err != nil {
+		return fmt.Errorf("keep the model: %w", err)
+	}
+	if err := renameio.WriteFile(l.appliedFile(), b, 0o600); err != nil {
+		return fmt.Errorf("keep the model: %w", err)
+	}
+	if d.Manual || d.Anchor == "" {
+		return nil
+	}
+	return l.cfg.Store.SetAnchor(ctx, d.Anchor)
+}
+
+// readApplied reads what commit wrote, or nil when nothing was applied yet.
+func (l *Loop) readApplied() (*desired, error) {
+	b, err := os.ReadFile(l.appliedFile())
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("model in force: %w", err)
+	}
+	d := new(desired)
+	if err := json.Unmarshal(b, d); err != nil || d.Model == nil {
+		return nil, fmt.Errorf("model in force: %s is damaged (%v); remove it, and the next revision is compared with what runs", l.appliedFile(), err)
+	}
+	return d, nil
+}
+
+// sweep removes sources and builds that neither the revision in force nor any
+// incarnation stands on.
+func (l *Loop) sweep(ctx context.Context) {
+	host := plan.Host{DataDir: l.cfg.DataDir}
+	used := map[string]bool{}
+	l.mu.Lock()
+	if l.preempt != nil { // a rollout is under way: it may be making what looks unused
+		l.mu.Unlock()
+		return
+	}
+	for _, d := range []*desired{l.force, l.good, l.pending} {
+		if d == nil {
+			continue
+		}
+		for _, s := range d.Model.Services {
+			used[plan.SourceDir(host, s)], used[plan.BuildDir(host, s)] = true, true
+		}
+	}
+	for _, t := range l.world {
+		for _, m := range t.spec.Mounts {
+			used[m.Path] = true
+		}
+		used[t.spec.Dir] = true
+	}
+	l.mu.Unlock()
+	for _, kind := range []string{"sources", "builds"} {
+		entries, err := os.ReadDir(l.path(".ten", kind))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			if ctx.Err() != nil {
+				return
+			}
+			dir := l.path(".ten", kind, strings.TrimSuffix(e.Name(), ".done"))
+			if used[dir] || strings.HasPrefix(e.Name(), ".") {
+				continue
+			}
+			if err := os.RemoveAll(l.path(".ten", kind, e.Name())); err != nil {
+				l.log.Warn("unused source can't be removed", "err", err)
+			}
+		}
+	}
+}

@@ -1,0 +1,402 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/store"
+	"github.com/tenement/ten/runtimes"
+)
+
+var _ api.Actor = (*Loop)(nil)
+
+// Do carries out one command of a person.
+func (l *Loop) Do(ctx context.Context, c api.Command) (string, error) {
+	l.log.Info("command given", "action", c.Verb, "service", c.Service, "instance", c.Instance, "revision", c.Revision, "by", c.By)
+	switch c.Verb {
+	case api.VerbPause:
+		return l.doPause(ctx, c)
+	case api.VerbResume:
+		return l.doResume(ctx, c)
+	case api.VerbApprove:
+		return l.doApprove(ctx, c)
+	case api.VerbAcceptRewind:
+		return l.doAcceptRewind(ctx, c)
+	case api.VerbRetry:
+		return l.doRetry(ctx)
+	case api.VerbSync:
+		l.cfg.Source.Hint()
+		return "looking at " + l.cfg.Origin + " now", nil
+	case api.VerbWake:
+		return l.doWake(ctx, c)
+	case api.VerbDown:
+		return l.doDown(ctx)
+	}
+	return "", fmt.Errorf("unknown command %q", c.Verb)
+}
+
+func (l *Loop) doPause(ctx context.Context, c api.Command) (string, error) {
+	service := c.Service
+	if service == "" {
+		service = "*"
+	} else if err := l.mustHave(service); err != nil {
+		return "", err
+	}
+	if err := l.cfg.Store.Pause(ctx, store.Pause{Service: service, Reason: c.Reason, By: c.By, Until: c.Until}); err != nil {
+		return "", err
+	}
+	if service == "*" {
+		return "paused: new revisions are read but not applied; what runs is kept running", nil
+	}
+	return "paused " + service + ": changes to it wait; what runs is kept running", nil
+}
+
+func (l *Loop) mustHave(service string) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.force != nil && l.force.Model.Service(service) != nil {
+		return nil
+	}
+	return fmt.Errorf("no service %q on this host; ten ps -a lists what there is", service)
+}
+
+func (l *Loop) doResume(ctx context.Context, c api.Command) (string, error) {
+	service := c.Service
+	if service == "" {
+		service = "*"
+	}
+	was, err := l.cfg.Store.Resume(ctx, service)
+	if err != nil {
+		return "", err
+	}
+	if !was {
+		return "was not paused", nil
+	}
+	l.resubmit()
+	return "resumed", nil
+}
+
+// resubmit tries again what waits, or else what is in force.
+func (l *Loop) resubmit() bool {
+	l.mu.Lock()
+	d := l.pending
+	if d == nil {
+		d = l.good
+	}
+	if d != nil && l.status.state == statePaused {
+		l.status.state = ""
+	}
+	l.mu.Unlock()
+	if d == nil {
+		l.cfg.Source.Hint()
+		return false
+	}
+	l.offer(d)
+	return true
+}
+
+func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
+	l.mu.Lock()
+	d := l.pending
+	l.mu.Unlock()
+	if d == nil || l.state() != stateBlocked {
+		return "", errors.New("no revision waits for approval")
+	}
+	if c.Revision == "" || !strings.HasPrefix(d.Revision, c.Revision) {
+		return "", fmt.Errorf("revision %s waits for approval, not %s", short(d.Revision), c.Revision)
+	}
+	if err := l.cfg.Store.Approve(ctx, d.Revision, c.By); err != nil {
+		return "", err
+	}
+	l.offer(d)
+	return "approved " + short(d.Revision) + "; applying it", nil
+}
+
+func (l *Loop) state() api.State {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.status.state
+}
+
+func (l *Loop) doAcceptRewind(ctx context.Context, c api.Command) (string, error) {
+	l.mu.Lock()
+	attempted := l.status.attempted
+	l.mu.Unlock()
+	if c.Revision == "" || !strings.HasPrefix(attempted, c.Revision) || l.state() != stateBlocked {
+		return "", fmt.Errorf("no rewind to %s was refused; ten status shows what waits", c.Revision)
+	}
+	if err := l.cfg.Store.AcceptRewind(ctx, attempted, c.By); err != nil {
+		return "", err
+	}
+	l.cfg.Source.Hint()
+	return "rewind to " + short(attempted) + " accepted", nil
+}
+
+func (l *Loop) doRetry(ctx context.Context) (string, error) {
+	held, isHeld, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		return "", err
+	}
+	if !isHeld {
+		if l.resubmit() {
+			return "nothing is held; comparing again", nil
+		}
+		return "nothing is held", nil
+	}
+	if err := l.cfg.Store.ClearHold(ctx); err != nil {
+		return "", err
+	}
+	snap, err := l.cfg.Source.At(ctx, held.Revision)
+	if err != nil {
+		return "", err
+	}
+	if err := l.accept(ctx, snap); err != nil {
+		return "", err
+	}
+	return "trying " + short(held.Revision) + " again", nil
+}
+
+// Wake starts a sleeping instance and waits until it serves. All callers for
+// one instance share one start; each leaves with its own context.
+func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
+	l.mu.Lock()
+	d := l.force
+	l.mu.Unlock()
+	if d == nil {
+		return errors.New("nothing was applied yet")
+	}
+	s := d.Model.Service(id.Service)
+	if s == nil {
+		return fmt.Errorf("no service %q", id.Service)
+	}
+	if !slices.Contains(s.Instances, id.Instance) {
+		return fmt.Errorf("%s is not declared", id)
+	}
+	if s.OnDemand {
+		if err := l.setAwake(ctx, id); err != nil {
+			return err
+		}
+	}
+	l.look(id)
+	ctx, cancel := context.WithTimeout(ctx, s.StartupTimeout+time.Second)
+	defer cancel()
+	for !l.serves(id) {
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("wake %s: %w", id, context.Cause(ctx))
+		case <-time.After(2 * time.Millisecond):
+		}
+	}
+	return nil
+}
+
+func (l *Loop) setAwake(ctx context.Context, id runtimes.ID) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var awake []runtimes.ID
+	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
+		return err
+	}
+	if slices.Contains(awake, id) {
+		return nil
+	}
+	return l.cfg.Store.SetValue(ctx, keyAwake, append(awake, id))
+}
+
+func (l *Loop) serves(id runtimes.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for key, t := range l.world {
+		if key.ID == id && t.open {
+			return true
+		}
+	}
+	return false
+}
+
+func (l *Loop) doWake(ctx context.Context, c api.Command) (string, error) {
+	id := runtimes.ID{Service: c.Service, Instance: c.Instance}
+	began := time.Now()
+	if err := l.Wake(ctx, id); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is awake after %s", id, took(began)), nil
+}
+
+// doDown stops every instance of this data directory, then the daemon.
+func (l *Loop) doDown(ctx context.Context) (string, error) {
+	if err := l.quiet(ctx); err != nil {
+		return "", err
+	}
+	n, err := StopAll(ctx, l.cfg.Runtimes)
+	if err != nil {
+		return "", err
+	}
+	l.goingDown.Do(func() { close(l.downed) })
+	return fmt.Sprintf("%d instances stopped, and the daemon", n), nil
+}
+
+// quiet ends all waiting, lets operations under way finish, and sees to it that
+// no other begins.
+func (l *Loop) quiet(ctx context.Context) error {
+	for {
+		l.mu.Lock()
+		l.force, l.down = nil, true
+		if l.preempt != nil {
+			l.preempt(errDown)
+		}
+		for _, cancel := range l.claimed {
+			if cancel != nil {
+				cancel(errDown)
+			}
+		}
+		busy := len(l.claimed) > 0 || l.preempt != nil
+		l.mu.Unlock()
+		if !busy {
+			return nil
+		}
+		l.pause(ctx, 2*time.Millisecond)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+	}
+}
+
+// StopAll stops every incarnation of the given runtimes and tells how many
+// there were. It needs no daemon.
+func StopAll(ctx context.Context, levels map[runtimes.Level]runtimes.Runtime) (int, error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(32)
+	n := 0
+	for _, rt := range levels {
+		if rt.Check(ctx) != nil {
+			continue
+		}
+		list, err := rt.List(ctx)
+		if err != nil {
+			return n, err
+		}
+		for _, in := range list {
+			n++
+			group.Go(func() error {
+				if err := rt.Stop(ctx, in.Spec.Key); err != nil {
+					return fmt.Errorf("stop %s: %w", in.Spec.Key, err)
+				}
+				return nil
+			})
+		}
+	}
+	return n, group.Wait()
+}
+
+// Apply applies a directory of this host, or the source as it is now, and
+// reports until it is done.
+func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Event)) error {
+	d, err := l.wanted(ctx, r)
+	if err != nil {
+		return err
+	}
+	if r.Expect != "" {
+		obs, err := l.observe(ctx, d, "")
+		if err != nil {
+			return err
+		}
+		if now := plan.New(d.Desired, obs); plan.Fingerprint(now) != r.Expect {
+			return &MovedError{Now: now}
+		}
+	}
+	events, last := make(chan api.Event, 256), make(chan api.Event, 1)
+	defer l.subscribe(func(e progress) {
+		to := events
+		if e.Done {
+			to = last
+		}
+		select {
+		case to <- e:
+		default: // a reader that is too slow misses lines, never the last
+		}
+	})()
+	if err := l.cfg.Store.ClearHold(ctx); err != nil {
+		return err
+	}
+	l.log.Info("apply asked for", "revision", short(d.Revision), "by", r.By)
+	l.mu.Lock()
+	l.status.attempted, l.status.subject = d.Revision, d.Subject
+	l.mu.Unlock()
+	l.offer(d)
+	for {
+		select {
+		case e := <-events:
+			report(e)
+		case e := <-last:
+			for len(events) > 0 {
+				report(<-events)
+			}
+			report(e)
+			return nil
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.runCtx.Done():
+			return errors.New("the daemon was stopped")
+		}
+	}
+}
+
+// wanted loads what an apply asks for.
+func (l *Loop) wanted(ctx context.Context, r api.ApplyRequest) (*desired, error) {
+	snap, err := l.cfg.OpenDir(r.Dir)
+	if r.Dir == "" {
+		anchor, aerr := l.anchor(ctx)
+		if aerr != nil {
+			return nil, aerr
+		}
+		snap, err = l.cfg.Source.Latest(ctx, anchor)
+	}
+	if err != nil {
+		return nil, err
+	}
+	d, problems, err := l.load(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		return nil, fmt.Errorf("%w (and %d more); ten validate shows every error", problems[0], len(problems)-1)
+	}
+	if r.Dir != "" {
+		d.Manual, d.Anchor, d.Git = true, "", ""
+		l.mu.Lock()
+		if l.good != nil {
+			d.Git = l.good.Git
+		}
+		l.mu.Unlock()
+	}
+	return d, nil
+}
+
+// subscribe calls watch with every line of progress until the returned func is called.
+func (l *Loop) subscribe(watch func(progress)) (remove func()) {
+	p := &watch
+	l.mu.Lock()
+	l.watchers = append(slices.Clone(l.watchers), p)
+	l.mu.Unlock()
+	return func() {
+		l.mu.Lock()
+		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(w *func(progress)) bool { return w == p })
+		l.mu.Unlock()
+	}
+}
+
+// MovedError tells that the world is no longer the one a plan was made for.
+type MovedError struct{ Now plan.Plan }
+
+func (e *MovedError) Error() string {
+	return "the world has moved since this plan was made; look at it again with: ten plan"
+}

@@ -1,0 +1,216 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/source"
+	"github.com/tenement/ten/reconcile/store"
+	"github.com/tenement/ten/schema"
+)
+
+// follow takes revisions from the source as they come, loads them and hands the
+// newest on to rollouts. A revision that can't be had or doesn't validate
+// changes nothing but the status.
+func (l *Loop) follow(ctx context.Context) error {
+	var last *source.Snapshot
+	looked := sync.OnceFunc(func() { close(l.looked) })
+	for {
+		anchor, err := l.anchor(ctx)
+		if err != nil {
+			return err
+		}
+		snap, err := l.cfg.Source.Latest(ctx, anchor)
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case err != nil:
+			l.unreadable(ctx, err)
+		case snap != last:
+			l.readable()
+			if err := l.accept(ctx, snap); err != nil {
+				if ctx.Err() != nil {
+					return ctx.Err()
+				}
+				l.log.Error("revision can't be taken", "revision", short(snap.Revision), "err", err)
+				l.say(stateError, fmt.Sprintf("revision %s: %v", short(snap.Revision), err), "")
+			}
+			last = snap
+		default:
+			l.readable()
+		}
+		looked()
+		if err := l.cfg.Source.Wait(ctx); err != nil {
+			if ctx.Err() != nil {
+				return ctx.Err()
+			}
+			return fmt.Errorf("wait for the source: %w", err)
+		}
+	}
+}
+
+func (l *Loop) anchor(ctx context.Context) (source.Anchor, error) {
+	revision, err := l.cfg.Store.Anchor(ctx)
+	if err != nil {
+		return source.Anchor{}, err
+	}
+	rewind, err := l.cfg.Store.RewindAccepted(ctx)
+	return source.Anchor{Revision: revision, AcceptRewind: rewind}, err
+}
+
+// unreadable says why no newer revision is known; what runs goes on.
+func (l *Loop) unreadable(ctx context.Context, err error) {
+	var refused *source.RefusedError
+	if errors.As(err, &refused) {
+		l.mu.Lock()
+		first := l.status.attempted != refused.Revision
+		l.status.attempted = refused.Revision
+		l.mu.Unlock()
+		l.say(stateBlocked, refused.Error(), refused.Hint)
+		if first {
+			l.log.Warn("revision refused", "revision", short(refused.Revision), "reason", refused.Error())
+			l.record(ctx, store.Revision{Hash: refused.Revision, Source: l.cfg.Origin}, store.Refused, refused.Error())
+		}
+		return
+	}
+	hint := ""
+	var fetch *source.FetchError
+	if errors.As(err, &fetch) {
+		hint = fetch.Hint
+	}
+	l.mu.Lock()
+	first := l.status.fetch != err.Error()
+	l.status.fetch, l.status.fetchHint = err.Error(), hint
+	l.mu.Unlock()
+	if first {
+		l.log.Warn("source can't be read", "err", err)
+	}
+}
+
+func (l *Loop) readable() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.fetch, l.status.fetchHint = "", ""
+}
+
+// accept loads a snapshot and submits it for rollout, unless that was done.
+func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
+	done, err := l.settled(ctx, snap.Revision)
+	if err != nil || done {
+		return err
+	}
+	d, problems, err := l.load(ctx, snap)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.status.attempted, l.status.subject, l.status.signer = snap.Revision, snap.Subject, snap.Signer
+	l.status.notice = snap.Notice
+	l.mu.Unlock()
+	if d == nil {
+		l.invalid(ctx, snap, problems)
+		return nil
+	}
+	l.log.Info("revision accepted", "revision", short(snap.Revision), "subject", snap.Subject)
+	l.offer(d)
+	return nil
+}
+
+// settled reports whether a revision needs no rollout: it is in force, or it
+// failed and is held until a person or a newer one says otherwise.
+func (l *Loop) settled(ctx context.Context, revision string) (bool, error) {
+	held, isHeld, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		return false, err
+	}
+	if isHeld && held.Revision == revision {
+		return true, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.good == nil || l.good.Git != revision {
+		return false, nil
+	}
+	// A model read back from disk is given its tree again, and its plan is looked
+	// at once more: the world may have changed while nobody watched.
+	return l.good.Manual || l.good.Tree != nil, nil
+}
+
+// load turns a snapshot into a desired, or says what is wrong with it.
+func (l *Loop) load(ctx context.Context, snap *source.Snapshot) (*desired, []schema.Problem, error) {
+	model, problems, err := l.cfg.Loader.Load(ctx, snap.Tree)
+	if err != nil || model == nil {
+		return nil, problems, err
+	}
+	return &desired{Tree: snap.Tree, Anchor: snap.Anchor, Git: snap.Revision, Desired: plan.Desired{
+		Model: model, Revision: snap.Revision, Subject: snap.Subject,
+		Signer: snap.Signer, Dirty: snap.Dirty, Ahead: snap.Ahead,
+	}}, problems, nil
+}
+
+// invalid records a revision whose config has faults. Last good stays in force.
+func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []schema.Problem) {
+	lines := make([]string, 0, len(problems))
+	for _, p := range problems {
+		if p.Severity == schema.Error {
+			lines = append(lines, p.Error())
+		}
+	}
+	message := fmt.Sprintf("revision %s has %d config errors; nothing was changed", short(snap.Revision), len(lines))
+	if len(lines) == 1 {
+		message = fmt.Sprintf("revision %s has a config error; nothing was changed", short(snap.Revision))
+	}
+	l.say(stateError, message, "fix the config and push again; ten validate shows every error")
+	l.mu.Lock()
+	l.status.problems = lines
+	l.mu.Unlock()
+	l.log.Warn("revision refused", "revision", short(snap.Revision), "reason", message, "err", lines[0])
+	l.record(ctx, revisionOf(snap, l.cfg.Origin), store.Refused, lines[0])
+}
+
+// record writes a revision that ended before a rollout began.
+func (l *Loop) record(ctx context.Context, r store.Revision, outcome store.Outcome, message string) {
+	r.At = time.Now()
+	id, err := l.cfg.Store.Attempt(ctx, r)
+	if err == nil {
+		err = l.cfg.Store.Finish(ctx, id, outcome, message, 0)
+	}
+	if err != nil {
+		l.log.Error("history can't be written", "err", err)
+	}
+}
+
+func revisionOf(snap *source.Snapshot, origin string) store.Revision {
+	return store.Revision{Hash: snap.Revision, Subject: snap.Subject, Author: snap.Author, Signer: snap.Signer, Source: origin}
+}
+
+// offer hands a revision to rollouts, replacing one that waits there, and ends
+// the waits of the rollout under way.
+func (l *Loop) offer(d *desired) {
+	l.mu.Lock()
+	l.offered = true
+	l.mu.Unlock()
+	for {
+		select {
+		case l.submit <- d:
+			l.mu.Lock()
+			preempt := l.preempt
+			l.mu.Unlock()
+			if preempt != nil {
+				preempt(errPreempted)
+			}
+			return
+		default:
+		}
+		select {
+		case <-l.submit:
+		default:
+		}
+	}
+}
+
+var errPreempted = errors.New("a newer revision came")

@@ -1,0 +1,143 @@
+package reconcile
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/tenement/ten/host/probe"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+const (
+	gateFirst = time.Millisecond      // between the first probes of a starting instance
+	gateLast  = 25 * time.Millisecond // what the pause grows to
+	gateHold  = 200 * time.Millisecond
+	lastLines = 20
+)
+
+// gate waits until an incarnation is ready and has stayed healthy for the
+// service's min_healthy. It fails as soon as the program ends, when
+// startup_timeout is over, or when health is lost on the way.
+func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
+	s, t := d.Model.Service(key.Service), l.known(key)
+	if s == nil || t == nil {
+		return runtimes.ErrNotFound
+	}
+	l.set(t, func() { t.gating = true })
+	interval := l.interval()
+	defer l.set(t, func() { t.gating, t.next = false, time.Now().Add(interval) })
+	if s.Health == schema.HealthNone {
+		return l.steady(ctx, t, s.MinHealthy, func() error { return nil })
+	}
+	r, err := l.ready(ctx, s, t)
+	if err != nil {
+		l.set(t, func() { t.health, t.text, t.failures = runtimes.Unhealthy, err.Error(), unhealthyAfter })
+		return err
+	}
+	l.set(t, func() { t.health, t.address, t.text = runtimes.Healthy, r.Address, "" })
+	return l.steady(ctx, t, s.MinHealthy, func() error {
+		if r := l.cfg.Prober.Probe(ctx, target(s, t)); !r.Healthy && ctx.Err() == nil {
+			return fmt.Errorf("was healthy, then not: %s", r.Text)
+		}
+		return nil
+	})
+}
+
+// ready probes until the first answer, ever more slowly.
+func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.Result, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, s.StartupTimeout, errSlow)
+	defer cancel()
+	pause := gateFirst
+	var last probe.Result
+	for {
+		last = l.cfg.Prober.Probe(ctx, target(s, t))
+		if last.Healthy {
+			return last, nil
+		}
+		select {
+		case <-t.ended:
+			return last, fmt.Errorf("%s before it was ready", t.exit)
+		case <-ctx.Done():
+			if context.Cause(ctx) == errSlow {
+				return last, fmt.Errorf("not ready within %s: %s", s.StartupTimeout, last.Text)
+			}
+			return last, context.Cause(ctx)
+		case <-time.After(pause):
+		}
+		pause = min(pause*3/2, gateLast)
+	}
+}
+
+var errSlow = fmt.Errorf("startup_timeout is over")
+
+// steady keeps watching for the given time that an incarnation lives and check
+// holds, then opens its gate.
+func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check func() error) error {
+	until := time.After(how)
+	for {
+		select {
+		case <-t.ended:
+			return fmt.Errorf("%s", t.exit)
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-until:
+			l.set(t, func() { t.open = true })
+			return nil
+		case <-time.After(gateHold):
+			if err := check(); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// target is where an incarnation is to be asked. Without a port or socket of
+// its own that answered before, both are tried.
+func target(s *schema.Service, t *tracked) probe.Target {
+	return probe.Target{Port: t.spec.Port, Socket: t.spec.Socket, Path: s.Health}
+}
+
+func (l *Loop) set(t *tracked, change func()) {
+	l.mu.Lock()
+	change()
+	l.mu.Unlock()
+}
+
+// interval is how often a running instance is probed.
+func (l *Loop) interval() time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.force == nil {
+		return 10 * time.Second
+	}
+	return l.force.Model.Settings.HealthCheckInterval
+}
+
+// lastLines returns what an incarnation printed last. That of a program that
+// just ended may still be on its way.
+func (l *Loop) lastLines(key runtimes.Key) []string {
+	ctx, cancel := context.WithTimeout(l.runCtx, time.Second)
+	defer cancel()
+	if t := l.known(key); t != nil {
+		select {
+		case <-t.ended:
+			_ = l.cfg.Output.Drained(ctx, key)
+		default:
+		}
+	}
+	return l.tail(key.ID)
+}
+
+func (l *Loop) tail(id runtimes.ID) []string {
+	lines, err := l.cfg.Output.Tail(id.Service, id.Instance, lastLines)
+	if err != nil {
+		return nil // it printed nothing
+	}
+	texts := make([]string, len(lines))
+	for i, line := range lines {
+		texts[i] = line.Text
+	}
+	return texts
+}

@@ -1,0 +1,315 @@
+// Package reconcile is the loop: it takes revisions from a source, compares
+// what they desire with what runs, and applies the difference. It is the only
+// place that decides when; what changes is decided by plan.New alone.
+//
+// Three things go on at once. follow takes accepted revisions from the source
+// and loads them; rollout applies the newest of them, serial per service and
+// parallel across; supervise repairs single instances of the revision in force
+// when they end or stop answering. An instance is worked on by one of them at a
+// time (claim). A newer revision ends the rollout of an older one while that
+// only waits; it never cuts an operation in two.
+//
+// What the loop must not forget across kill -9 is on disk before it acts: the
+// model in force in DATA/applied.json, revisions and intents in the store, and
+// every instance's own record with its runtime.
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/tenement/ten/host/logs"
+	"github.com/tenement/ten/host/probe"
+	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/source"
+	"github.com/tenement/ten/reconcile/store"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+	"github.com/tenement/ten/schema/load"
+)
+
+// Source is where revisions come from.
+type Source interface {
+	// Latest returns the newest revision that passes the trust rules, the same
+	// pointer when nothing changed.
+	Latest(ctx context.Context, anchor source.Anchor) (*source.Snapshot, error)
+	// At returns an older revision again.
+	At(ctx context.Context, revision string) (*source.Snapshot, error)
+	// Wait blocks until it is time to look again.
+	Wait(ctx context.Context) error
+	// Hint makes Wait return soon.
+	Hint()
+}
+
+// Loader turns a tree into a model, or says all that is wrong with it.
+type Loader interface {
+	Load(ctx context.Context, tree load.Tree) (*schema.Model, []schema.Problem, error)
+}
+
+// Prober asks instances whether they answer.
+type Prober interface {
+	Probe(ctx context.Context, t probe.Target) probe.Result
+}
+
+// Output keeps what instances print.
+type Output interface {
+	Attach(ctx context.Context, key runtimes.Key, stdout, stderr io.ReadCloser) error
+	// Drained waits until all that an ended incarnation printed is kept.
+	Drained(ctx context.Context, key runtimes.Key) error
+	// Tail returns the newest n lines of an instance, oldest first.
+	Tail(service, id string, n int) ([]logs.Line, error)
+}
+
+// Config is all a Loop needs. Every field is required except Publish.
+type Config struct {
+	Host     string // name of this host
+	DataDir  string // absolute
+	Version  string // of ten
+	Origin   string // where revisions come from, for people; no credentials
+	Source   Source
+	Loader   Loader
+	Store    *store.Store
+	Runtimes map[runtimes.Level]runtimes.Runtime
+	Prober   Prober
+	Output   Output
+	Log      *slog.Logger
+	// FreePort picks a TCP port that nobody listens on and that is not in used.
+	FreePort func(used map[int]bool) (int, error)
+	// OpenDir reads a directory of this host as a snapshot, for Apply.
+	OpenDir func(dir string) (*source.Snapshot, error)
+	// Publish is told the model in force and its instances whenever they change.
+	Publish func(*schema.Model, []plan.Instance)
+}
+
+// Loop reconciles one host. Make it with New, start it with Run.
+type Loop struct {
+	cfg     Config
+	log     *slog.Logger
+	started time.Time
+
+	submit    chan *desired // newest accepted revision waiting for rollout; holds one
+	kick      chan struct{} // something in dirty
+	downed    chan struct{} // closed by the down command
+	goingDown sync.Once
+	group     *errgroup.Group
+	runCtx    context.Context // of Run: for what outlives one action, such as a watcher
+
+	mu       sync.Mutex
+	force    *desired // in force: what supervision rests on; nil until something was applied
+	good     *desired // applied last and healthy
+	pending  *desired // accepted, but waits for a person
+	status   status
+	world    map[runtimes.Key]*tracked
+	past     map[runtimes.ID][]time.Time             // restarts within the window
+	claimed  map[runtimes.ID]context.CancelCauseFunc // an action on it is under way
+	dirty    map[runtimes.ID]bool                    // to be looked at by supervise
+	failed   map[string]string                       // services held after a first rollout failed, with the reason
+	preempt  context.CancelCauseFunc                 // ends the waits of the rollout under way; nil when none
+	offered  bool                                    // a revision waits for its rollout to begin
+	looked   chan struct{}                           // closed when the source was looked at first
+	down     bool                                    // nothing begins any more
+	attempts int                                     // failed attempts at one revision, for the backoff
+	watchers []*func(progress)                       // who follows the rollout under way
+	promised map[int]time.Time                       // ports given to incarnations about to start
+	artifact sync.Map                                // artifact path -> *sync.Mutex
+}
+
+// desired is a revision on its way: its model, and the tree to take sources from.
+// Tree is nil for a model read back from disk.
+type desired struct {
+	plan.Desired
+	Tree source.Tree `json:"-"`
+	// Anchor is what the next revision must descend from once this one is applied.
+	Anchor string `json:"anchor,omitempty"`
+	// Manual marks a directory that a person applied over the source's revision;
+	// Git is the source's revision, under it or itself.
+	Manual bool   `json:"manual,omitempty"`
+	Git    string `json:"git,omitempty"`
+}
+
+// New builds a Loop; nothing runs until Run.
+func New(cfg Config) *Loop {
+	if cfg.Publish == nil {
+		cfg.Publish = func(*schema.Model, []plan.Instance) {}
+	}
+	return &Loop{
+		cfg:      cfg,
+		log:      cfg.Log,
+		submit:   make(chan *desired, 1),
+		kick:     make(chan struct{}, 1),
+		downed:   make(chan struct{}),
+		world:    map[runtimes.Key]*tracked{},
+		past:     map[runtimes.ID][]time.Time{},
+		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
+		dirty:    map[runtimes.ID]bool{},
+		failed:   map[string]string{},
+		promised: map[int]time.Time{},
+	}
+}
+
+// errDown ends Run after the down command has stopped every instance.
+var errDown = errors.New("stopped by ten down")
+
+// Run adopts what runs and reconciles until ctx ends. Instances go on running
+// after it returned, unless a down command stopped them.
+func (l *Loop) Run(ctx context.Context) error {
+	group, ctx := errgroup.WithContext(ctx)
+	l.group, l.runCtx, l.started = group, ctx, time.Now()
+	if err := l.restore(ctx); err != nil {
+		return err
+	}
+	group.Go(func() error { return l.follow(ctx) })
+	group.Go(func() error { return l.rollouts(ctx) })
+	group.Go(func() error { return l.supervise(ctx) })
+	group.Go(func() error { return l.monitor(ctx) })
+	group.Go(func() error {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-l.downed:
+			return errDown
+		}
+	})
+	err := group.Wait()
+	if errors.Is(err, errDown) || errors.Is(err, context.Canceled) {
+		return nil
+	}
+	return err
+}
+
+// restore brings back the model in force and adopts every instance found.
+func (l *Loop) restore(ctx context.Context) error {
+	d, err := l.readApplied()
+	if err != nil {
+		return err
+	}
+	held, isHeld, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		return err
+	}
+	anchor, err := l.cfg.Store.Anchor(ctx)
+	if err != nil {
+		return err
+	}
+	l.mu.Lock()
+	l.force, l.good = d, d
+	l.status.attempted = anchor
+	if d != nil {
+		l.status.attempted = d.Revision
+		l.status.subject, l.status.signer = d.Subject, d.Signer
+	}
+	if isHeld {
+		l.status.attempted = held.Revision
+	}
+	l.mu.Unlock()
+	if isHeld && d == nil {
+		// Nothing good is in force to hold at: the revision is tried again.
+		if err := l.cfg.Store.ClearHold(ctx); err != nil {
+			return err
+		}
+	} else if isHeld {
+		l.say(stateHeld, held.Reason, "push a fix, or run: ten retry")
+	}
+	if err := l.endInterrupted(ctx); err != nil {
+		return err
+	}
+	return l.adopt(ctx, d)
+}
+
+// endInterrupted closes what an earlier run began and never ended. It is not
+// done again: the world is observed, and a new plan says what is left to do.
+func (l *Loop) endInterrupted(ctx context.Context) error {
+	entries, err := l.cfg.Store.Interrupted(ctx)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := l.cfg.Store.End(ctx, e.ID, "interrupted: the daemon ended in it", 0); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// adopt takes over every incarnation found on the machine and has supervise look
+// at each, and at each that should be there.
+func (l *Loop) adopt(ctx context.Context, d *desired) error {
+	if err := l.dropBuilds(ctx); err != nil {
+		return err
+	}
+	obs, err := l.observe(ctx, d, "")
+	if err != nil {
+		return err
+	}
+	highest := uint64(0)
+	l.mu.Lock()
+	for _, in := range obs.Instances {
+		l.dirty[in.Spec.Key.ID] = true
+		highest = max(highest, in.Spec.Key.Generation)
+	}
+	if d != nil {
+		for _, s := range d.Model.Services {
+			for _, id := range s.Instances {
+				l.dirty[runtimes.ID{Service: s.Name, Instance: id}] = true
+			}
+		}
+	}
+	l.mu.Unlock()
+	if err := l.cfg.Store.SawGeneration(ctx, highest); err != nil {
+		return err
+	}
+	l.log.Info("instances adopted", "count", len(obs.Instances))
+	l.poke()
+	return nil
+}
+
+// dropBuilds ends builds that an earlier run left half done.
+func (l *Loop) dropBuilds(ctx context.Context) error {
+	for level, rt := range l.cfg.Runtimes {
+		if rt.Check(ctx) != nil {
+			continue
+		}
+		list, err := rt.List(ctx)
+		if err != nil {
+			l.log.Warn("level can't be observed", "runtime", level, "err", err)
+			continue
+		}
+		for _, in := range list {
+			if !strings.HasPrefix(in.Spec.Key.Instance, buildPrefix) {
+				continue
+			}
+			if err := rt.Stop(ctx, in.Spec.Key); err != nil {
+				return fmt.Errorf("stop an interrupted build: %w", err)
+			}
+		}
+	}
+	return nil
+}
+
+// path joins parts beneath the data directory.
+func (l *Loop) path(parts ...string) string {
+	return filepath.Join(append([]string{l.cfg.DataDir}, parts...)...)
+}
+
+// spawn runs f beside the loop and ends with it; failures are f's to report.
+func (l *Loop) spawn(f func()) {
+	l.group.Go(func() error { f(); return nil })
+}
+
+// mkdir makes a directory of the data dir, private to the daemon's user.
+func (l *Loop) mkdir(dir string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory: %w", err)
+	}
+	return nil
+}
