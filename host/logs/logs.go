@@ -14,8 +14,10 @@ import (
 	"io"
 	"io/fs"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -45,17 +47,8 @@ type Collector struct {
 	appends   atomic.Uint64 // numbers every append of every file
 	followers audience
 	outage    outage
-	chunks    sync.Pool     // *[chunkSize]byte: idle instances hold none
-	outputs   sync.Pool     // *[]byte: formatted lines
-	slots     chan struct{} // bounds the chunks in use while the disk is slow
-}
-
-// attachment is one incarnation whose output is being read.
-type attachment struct {
-	key     runtimes.Key
-	readers [2]io.ReadCloser
-	open    atomic.Int32
-	ended   chan struct{} // closed when both readers have ended
+	poller    poller
+	outputs   sync.Pool // *[]byte: formatted lines
 }
 
 // ErrClosed is returned by Attach after Close.
@@ -76,9 +69,7 @@ func New(cfg Config) *Collector {
 		cfg:      cfg,
 		files:    map[runtimes.ID]*file{},
 		attached: map[runtimes.Key]*attachment{},
-		chunks:   sync.Pool{New: func() any { return new([chunkSize]byte) }},
 		outputs:  sync.Pool{New: func() any { return new([]byte) }},
-		slots:    make(chan struct{}, maxChunks),
 	}
 }
 
@@ -87,34 +78,31 @@ func New(cfg Config) *Collector {
 // closes them in any case, also when it returns an error. What was not read
 // stays in the pipe for the next daemon.
 func (c *Collector) Attach(ctx context.Context, key runtimes.Key, stdout, stderr io.ReadCloser) error {
-	a := &attachment{key: key, readers: [2]io.ReadCloser{stdout, stderr}, ended: make(chan struct{})}
+	a := &attachment{key: key, open: 2, ended: make(chan struct{})}
+	for i, r := range []io.ReadCloser{stdout, stderr} {
+		s := &stream{a: a, r: r, lines: lines{stream: [...]string{"out", "err"}[i]}}
+		s.mu.Lock() // nothing happens to it before all is set
+		defer s.mu.Unlock()
+		a.streams[i] = s
+	}
 	if err := c.register(a); err != nil {
-		a.close()
+		stdout.Close()
+		stderr.Close()
 		return fmt.Errorf("keep logs of %s: %w", key, err)
 	}
-	f := c.hold(key.ID)
-	a.open.Store(2)
-	stop := context.AfterFunc(ctx, a.close)
-	for i, stream := range [2]string{"out", "err"} {
-		go func() {
-			defer c.running.Done()
-			c.copy(f, a.readers[i], stream)
-			if a.open.Add(-1) == 0 {
-				stop()
-				c.forget(a, f)
-			}
-		}()
+	a.file = c.hold(key.ID)
+	a.stop = context.AfterFunc(ctx, func() { c.detach(a) })
+	for _, s := range a.streams {
+		c.begin(s)
 	}
 	return nil
 }
 
-// forget ends an attachment after its second reader.
-func (c *Collector) forget(a *attachment, f *file) {
-	c.release(f)
-	c.mu.Lock()
-	delete(c.attached, a.key)
-	c.mu.Unlock()
-	close(a.ended)
+// detach ends both streams of an attachment.
+func (c *Collector) detach(a *attachment) {
+	for _, s := range a.streams {
+		c.end(s)
+	}
 }
 
 func (c *Collector) register(a *attachment) error {
@@ -130,14 +118,8 @@ func (c *Collector) register(a *attachment) error {
 		return errors.New("its output is being read already")
 	}
 	c.attached[a.key] = a
-	c.running.Add(len(a.readers))
+	c.running.Add(a.open)
 	return nil
-}
-
-func (a *attachment) close() {
-	for _, r := range a.readers {
-		r.Close()
-	}
 }
 
 // Attached reports whether the output of an incarnation is being read.
@@ -170,13 +152,15 @@ func (c *Collector) Drained(ctx context.Context, key runtimes.Key) error {
 func (c *Collector) Close(ctx context.Context) error {
 	c.mu.Lock()
 	c.closed = true
-	for _, a := range c.attached {
-		a.close()
-	}
+	attached := slices.Collect(maps.Values(c.attached))
 	c.mu.Unlock()
 	done := make(chan struct{})
 	go func() {
+		for _, a := range attached {
+			c.detach(a)
+		}
 		c.running.Wait()
+		c.poller.close()
 		close(done)
 	}()
 	select {

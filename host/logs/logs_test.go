@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -358,5 +359,37 @@ func TestRemove(t *testing.T) {
 	}
 	if err := c.Remove("..", "x"); err == nil {
 		t.Error("removed outside")
+	}
+}
+
+func TestAttachAndCloseAtOnce(t *testing.T) {
+	t.Parallel()
+	for range 50 {
+		c := New(Config{Dir: t.TempDir()})
+		ctx, cancel := context.WithCancel(t.Context())
+		var all sync.WaitGroup
+		for i := range uint64(4) {
+			all.Go(func() {
+				r, w, err := os.Pipe()
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				defer w.Close()
+				fmt.Fprintln(w, "hello")
+				c.Attach(ctx, key("web", "prod", i), r, io.NopCloser(strings.NewReader("there")))
+			})
+		}
+		all.Go(cancel)
+		all.Go(func() {
+			if err := c.Close(t.Context()); err != nil {
+				t.Error(err)
+			}
+		})
+		all.Wait()
+		must(t, c.Close(t.Context()))
+		if len(c.attached) != 0 || len(c.files) != 0 {
+			t.Fatalf("left over: %v, %v", c.attached, c.files)
+		}
 	}
 }

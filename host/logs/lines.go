@@ -3,33 +3,19 @@ package logs
 import (
 	"bytes"
 	"fmt"
-	"io"
 	"time"
 	"unicode/utf8"
 )
 
 const (
 	chunkSize = 32 << 10 // of one read
-	maxChunks = 64       // in use at a time
 	maxLine   = 16 << 10 // of one line, as the program wrote it
 )
 
-// copy writes the lines of one stream until it ends.
-func (c *Collector) copy(f *file, r io.ReadCloser, stream string) {
-	defer r.Close()
-	s := lines{stream: stream}
-	next := c.reading(r)
-	for {
-		err := next(func(chunk []byte) { c.keep(f, &s, chunk) })
-		if err != nil {
-			break // the end, or a reader that was closed: both are an end
-		}
-	}
-	c.keep(f, &s, nil)
-}
-
 // keep writes what a chunk completes; a nil chunk is the end of the stream.
-func (c *Collector) keep(f *file, s *lines, chunk []byte) {
+// from.mu is held.
+func (c *Collector) keep(from *stream, chunk []byte) {
+	f, s := from.a.file, &from.lines
 	buf := c.outputs.Get().(*[]byte)
 	now := time.Now()
 	s.begin((*buf)[:0], now)
