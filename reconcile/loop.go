@@ -148,6 +148,7 @@ func New(cfg Config) *Loop {
 		submit:   make(chan *desired, 1),
 		kick:     make(chan struct{}, 1),
 		downed:   make(chan struct{}),
+		looked:   make(chan struct{}),
 		world:    map[runtimes.Key]*tracked{},
 		past:     map[runtimes.ID][]time.Time{},
 		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
