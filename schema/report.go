@@ -121,6 +121,9 @@ func WriteGitHub(w io.Writer, problems []Problem) error {
 		if p.Hint != "" {
 			message += "\n" + p.Hint
 		}
+		for _, r := range p.Related {
+			message += "\nsee " + r.String()
+		}
 		fmt.Fprintf(&b, ",title=%s::%s\n", property.Replace(title), value.Replace(message))
 	}
 	_, err := io.WriteString(w, b.String())

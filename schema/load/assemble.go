@@ -202,10 +202,10 @@ func (r *run) reportGlobalTwice(u, other *unit, table, name string) error {
 // make gives the service of a declaration, the same value as last time when
 // nothing that it is made of changed; nil when a field or its source is bad.
 func (r *run) make(d *declared, ids []string, found *layout) (*schema.Service, error) {
-	if d.bad {
+	source := d.source
+	if d.wrote && source == "" {
 		return nil, nil
 	}
-	source := d.source
 	if source == "" {
 		source = path.Dir(d.at.File)
 	}
@@ -216,6 +216,9 @@ func (r *run) make(d *declared, ids []string, found *layout) (*schema.Service, e
 	}
 	if fault != nil {
 		return nil, r.reportSource(d, fault)
+	}
+	if d.bad {
+		return nil, nil
 	}
 	state := tree + "\x00" + strings.Join(ids, "\x00")
 	if d.made != nil && d.madeOf == state {

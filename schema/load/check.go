@@ -15,6 +15,7 @@ type checker struct {
 	good   func(def string, v schema.Values) (bool, error)
 	faults func(def string, f *schema.Field, v any) []fault
 	err    error // the first of good's; all that follows is void
+	cut    bool  // the file could not be read to its end, so more may follow
 
 	service, dependency, settings, routing *fieldTable
 }
@@ -60,18 +61,19 @@ func (c *checker) accept(def string, v schema.Values) bool {
 func (c *checker) table(t *fieldTable, n *node, where string) (schema.Values, bool) {
 	values := make(schema.Values, len(n.keys))
 	ok := true
+	meant := make(map[string]bool) // by a misspelt key
 	for _, key := range n.keys {
 		f := t.byName[key]
 		if f == nil {
-			c.unknownField(t, n.child(key), joinPath(where, key), key)
+			meant[c.unknownField(t, n.child(key), joinPath(where, key), key)] = true
 			ok = false
 			continue
 		}
-		ok = c.field(f, n, values, where) && ok
+		ok = c.field(t, f, n, values, where) && ok
 	}
 	for i := range t.fields {
 		f := &t.fields[i]
-		if f.Required && n.child(f.Name) == nil {
+		if f.Required && n.child(f.Name) == nil && !meant[f.Name] && !c.cut {
 			p := n.atKey("missing-key", joinPath(where, f.Name), "is missing")
 			p.Hint = fmt.Sprintf("add %s = ...: %s", f.Name, f.Wants)
 			c.report(p)
@@ -85,7 +87,7 @@ func (c *checker) table(t *fieldTable, n *node, where string) (schema.Values, bo
 }
 
 // field takes one field into values when Go finds nothing wrong with it.
-func (c *checker) field(f *schema.Field, n *node, values schema.Values, where string) bool {
+func (c *checker) field(t *fieldTable, f *schema.Field, n *node, values schema.Values, where string) bool {
 	child := n.child(f.Name)
 	at := joinPath(where, f.Name)
 	if f.Later {
@@ -103,6 +105,7 @@ func (c *checker) field(f *schema.Field, n *node, values schema.Values, where st
 		return false
 	}
 	if !c.kind(f, child, at) {
+		c.judgeRest(t, f, child, values, at)
 		return false
 	}
 	if f.Kind != schema.KindDependencies {
@@ -114,6 +117,27 @@ func (c *checker) field(f *schema.Field, n *node, values schema.Values, where st
 		values[name] = deps
 	}
 	return ok
+}
+
+// judgeRest lets the parts of a list or table be judged that are of the right
+// kind.
+func (c *checker) judgeRest(t *fieldTable, f *schema.Field, n *node, values schema.Values, at string) {
+	switch {
+	case f.Kind == schema.KindStringMap && n.kind == tableNode:
+		values[canonical(f)] = n.strings() // by judgeFields, with the other fields
+	case f.Kind == schema.KindDependencies && n.kind == listNode:
+		c.dependencies(n, at)
+	case f.Kind == schema.KindStrings && n.kind == listNode:
+		for i, item := range n.items {
+			if item.kind != stringNode {
+				continue
+			}
+			for _, fault := range c.faults(t.def, f, []any{item.text}) {
+				fault.path = []string{strconv.Itoa(i)}
+				c.report(fault.problem(n, at))
+			}
+		}
+	}
 }
 
 // canonical is the name under which a field's value is kept.
@@ -130,6 +154,9 @@ func (c *checker) dependencies(n *node, where string) ([]any, bool) {
 	entries, ok := make([]any, 0, len(n.items)), true
 	seen := make(map[string]*node)
 	for i, item := range n.items {
+		if item.kind != tableNode && item.kind != stringNode {
+			continue // reported for its kind
+		}
 		at := fmt.Sprintf("%s[%d]", where, i)
 		values, good := c.dependencyEntry(item, at)
 		name, _ := values["service"].(string)
@@ -184,22 +211,28 @@ func (c *checker) judgeFields(t *fieldTable, n *node, values schema.Values, wher
 	return ok
 }
 
-// unknownField reports a key that is no field, with the nearest one that is.
-func (c *checker) unknownField(t *fieldTable, n *node, where, key string) {
+// unknownField reports a key that is no field, with the field that was most
+// likely meant, which it returns.
+func (c *checker) unknownField(t *fieldTable, n *node, where, key string) string {
 	p := n.atKey("unknown-key", where, "there is no such field")
-	switch near := nearest(key, names(t.fields)); {
-	case t.byName[synonym(key)] != nil:
-		p.Hint = "did you mean " + synonym(key) + "?"
-	case near != "":
-		p.Hint = "did you mean " + near + "?"
+	meant := synonym(key)
+	if t.byName[meant] == nil {
+		meant = nearest(key, names(t.fields))
+	}
+	switch {
+	case meant != "":
+		p.Hint = "did you mean " + meant + "?"
 	case t != c.settings && c.settings.byName[key] != nil:
 		p.Hint = "it belongs in [settings] of " + rootFile
 	case t != c.service && c.service.byName[key] != nil:
 		p.Hint = "it belongs in a [service.NAME]"
+	case len(t.fields) > 10:
+		p.Hint = "ten schema prints all fields"
 	default:
 		p.Hint = "the fields are " + strings.Join(supported(t.fields), ", ")
 	}
 	c.report(p)
+	return meant
 }
 
 // kind checks that a value is of its field's kind, and text without zero bytes.

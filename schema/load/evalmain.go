@@ -71,24 +71,24 @@ func (e *evaluator) load(files []evalFile) evalReply {
 		return evalReply{Problems: problems}
 	}
 	e.root = e.ctx.BuildInstance(inst)
-	if err := e.root.Err(); err != nil {
-		return evalReply{Problems: evalProblems(err)}
-	}
-	reply := evalReply{Config: &evalNode{Kind: tableNode}}
 	fields, err := e.root.Fields()
 	if err != nil {
 		return evalReply{Problems: evalProblems(err)}
 	}
+	reply := evalReply{Config: &evalNode{Kind: tableNode}}
 	for fields.Next() {
 		v, name := fields.Value(), fields.Selector().Unquoted()
 		if name == "service" {
 			e.patterns = patternsOf(v)
 		}
-		if err := v.Validate(cue.Concrete(true)); err != nil {
-			reply.Problems = append(reply.Problems, evalProblems(err)...)
+		if found := incomplete(v, checkDepth); len(found) > 0 {
+			reply.Problems = append(reply.Problems, found...)
 			continue
 		}
 		reply.Config.Fields = append(reply.Config.Fields, e.node(name, v))
+	}
+	if err := e.root.Err(); err != nil && len(reply.Problems) == 0 {
+		return evalReply{Problems: evalProblems(err)}
 	}
 	if e.nodes > evalNodes {
 		return evalReply{Problems: []evalProblem{{Message: fmt.Sprintf("the result has more than %d values", evalNodes)}}}
@@ -98,6 +98,28 @@ func (e *evaluator) load(files []evalFile) evalReply {
 	}
 	reply.Polices = len(e.patterns) > 0 || slices.ContainsFunc(inst.Files, constrains)
 	return reply
+}
+
+// checkDepth is how deep values are judged one by one: table, service, field.
+const checkDepth = 3
+
+// incomplete gives what is wrong with a value, or open in it. Its parts are
+// judged alone, since CUE shows nothing that is open beside a conflict.
+func incomplete(v cue.Value, depth int) []evalProblem {
+	err := v.Validate(cue.Concrete(true))
+	if err == nil {
+		return nil
+	}
+	var list []evalProblem
+	if it, ferr := v.Fields(); depth > 1 && ferr == nil {
+		for it.Next() {
+			list = append(list, incomplete(it.Value(), depth-1)...)
+		}
+	}
+	if len(list) == 0 {
+		list = evalProblems(err)
+	}
+	return list
 }
 
 // buildInstance parses the files into one package with the schema. Files need
@@ -232,10 +254,19 @@ func evalProblems(err error) []evalProblem {
 			continue
 		}
 		seen[key] = true
-		format, args := e.Msg()
-		list = append(list, evalProblem{Path: e.Path(), Message: fmt.Sprintf(format, args...), Places: places(e)})
+		list = append(list, evalProblem{Path: labels(e.Path()), Message: message(e), Places: places(e)})
 	}
 	return list
+}
+
+// message is the text of an error and of what caused it, without paths.
+func message(e errors.Error) string {
+	format, args := e.Msg()
+	text := fmt.Sprintf(format, args...)
+	if cause, ok := errors.Unwrap(e).(errors.Error); ok {
+		text += ": " + message(cause)
+	}
+	return text
 }
 
 // places are the positions of an error in the repository's own files.

@@ -55,7 +55,7 @@ func (e *evaluator) judgeOnce(s evalSubject, value map[string]any, blamed map[st
 	var order []string
 	for _, err := range errors.Errors(result.Validate(cue.Concrete(true))) {
 		path := err.Path()
-		key := strings.Join(path[min(depth, len(path)):], "\x00")
+		key := strings.Join(labels(path[min(depth, len(path)):]), "\x00")
 		if blamed[key] {
 			continue
 		}
@@ -70,7 +70,7 @@ func (e *evaluator) judgeOnce(s evalSubject, value map[string]any, blamed map[st
 		if key != "" {
 			path = strings.Split(key, "\x00")
 		}
-		list = append(list, violation(path, value, groups[key]))
+		list = append(list, violation(result, path, value, groups[key]))
 	}
 	if len(list) == 0 {
 		list = demanded(result, value, nil, blamed)
@@ -96,7 +96,7 @@ func (e *evaluator) unify(s evalSubject, value map[string]any) (cue.Value, int) 
 }
 
 // violation puts what CUE says of one place in words.
-func violation(path []string, value map[string]any, errs []errors.Error) evalProblem {
+func violation(result cue.Value, path []string, value map[string]any, errs []errors.Error) evalProblem {
 	p := evalProblem{Path: path}
 	for _, e := range errs {
 		for _, at := range places(e) {
@@ -104,6 +104,9 @@ func violation(path []string, value map[string]any, errs []errors.Error) evalPro
 				p.Places = append(p.Places, at)
 			}
 		}
+	}
+	if len(p.Places) == 0 {
+		p.Places = valuePlaces(result.LookupPath(pathOf(path)))
 	}
 	if got, there := at(value, path); there {
 		p.Got = schema.Canonical(got)
@@ -120,7 +123,7 @@ func violation(path []string, value map[string]any, errs []errors.Error) evalPro
 	}
 	p.Wrong = wrong(format, args, wanted)
 	if p.Wrong == "" {
-		p.Message = fmt.Sprintf(format, args...)
+		p.Message = message(errs[0])
 	}
 	return p
 }
@@ -136,6 +139,8 @@ func wrong(format string, args []any, wanted []string) string {
 			return "is above the maximum " + bound[2:]
 		}
 		return "does not satisfy " + bound
+	case strings.Contains(format, "does not satisfy") && len(args) == 2:
+		return fmt.Sprintf("does not satisfy %v", args[1])
 	case strings.Contains(format, "empty disjunction"):
 		return "is not one of " + strings.Join(wanted, ", ")
 	case strings.HasPrefix(format, "conflicting values") && len(wanted) > 0:
@@ -165,6 +170,9 @@ func demanded(v cue.Value, value map[string]any, path []string, blamed map[strin
 			continue
 		}
 		got, there := value[name]
+		if !there && it.Value().IncompleteKind() == cue.StructKind {
+			got, there = map[string]any{}, true // what it demands are its fields
+		}
 		if !there {
 			list = append(list, evalProblem{
 				Path: here, Wrong: fmt.Sprintf("must be written: want %v", it.Value()), Places: valuePlaces(it.Value()),
@@ -178,11 +186,27 @@ func demanded(v cue.Value, value map[string]any, path []string, blamed map[strin
 	return list
 }
 
+// pathOf is a path in CUE's form, as far as it leads through tables.
+func pathOf(path []string) cue.Path {
+	selectors := make([]cue.Selector, len(path))
+	for i, step := range path {
+		selectors[i] = cue.Str(step)
+	}
+	return cue.MakePath(selectors...)
+}
+
+// valuePlaces is where the repository's files say something of a value.
 func valuePlaces(v cue.Value) []evalPlace {
 	if at := placeOf(v); at.File != schemaName && at.File != "" {
 		return []evalPlace{at}
 	}
-	return nil
+	var list []evalPlace
+	if op, parts := v.Expr(); op == cue.AndOp || op == cue.OrOp {
+		for _, part := range parts {
+			list = append(list, valuePlaces(part)...)
+		}
+	}
+	return list
 }
 
 // at follows a path of keys; there is false where it leads nowhere.

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"cuelang.org/go/cue"
@@ -69,27 +70,36 @@ func (r *run) faults(def string, f *schema.Field, v any) []fault {
 	if err != nil {
 		return []fault{{code: "invalid-value", message: err.Error()}}
 	}
-	selector := cue.Str(f.Name)
-	if !f.Required {
-		selector = selector.Optional()
+	selector := cue.Str(f.Name).Optional()
+	if f.Required {
+		selector = cue.Str(f.Name).Required()
 	}
 	constraint := j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(selector))
-	if !constraint.Exists() {
-		constraint = j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(cue.Str(f.Name)))
-	}
 	verr := constraint.Unify(j.ctx.Encode(v)).Validate(cue.Concrete(true))
 	depth := len(constraint.Path().Selectors())
 	var list []fault
 	seen := make(map[string]bool)
 	for _, e := range errors.Errors(verr) {
 		path := e.Path()
-		path = path[min(depth, len(path)):]
+		path = labels(path[min(depth, len(path)):])
 		if at := strings.Join(path, "\x00"); !seen[at] {
 			seen[at] = true
 			list = append(list, describe(f, path, v, e))
 		}
 	}
 	return list
+}
+
+// labels are the steps of a path in CUE as plain text.
+func labels(path []string) []string {
+	out := make([]string, len(path))
+	for i, step := range path {
+		out[i] = step
+		if text, err := strconv.Unquote(step); err == nil {
+			out[i] = text
+		}
+	}
+	return out
 }
 
 // fault is what is wrong with a value, or with a part of it.
@@ -129,7 +139,7 @@ func describe(f *schema.Field, path []string, value any, e errors.Error) fault {
 	}
 	if format == "field not allowed" {
 		name := path[len(path)-1]
-		return fault{path: path, key: true, code: "invalid-name", message: fmt.Sprintf("%q is not %s", name, f.WantsKey), hint: nameHintFor(f, name)}
+		return fault{path: path, key: true, code: "invalid-name", message: fmt.Sprintf("%q is not %s", name, f.WantsKey), hint: nameHintFor(f.WantsKey, name)}
 	}
 	if len(args) == 2 && strings.Contains(format, "out of bound") {
 		switch bound := fmt.Sprint(args[1]); {
@@ -138,7 +148,7 @@ func describe(f *schema.Field, path []string, value any, e errors.Error) fault {
 		case strings.HasPrefix(bound, "<="):
 			return fault{path: path, code: "out-of-range", message: fmt.Sprintf("%s is above the maximum %s", shown, bound[2:])}
 		case strings.HasPrefix(bound, "=~") && f.Wants != "":
-			return fault{path: path, code: "invalid-value", message: fmt.Sprintf("%s is not %s", shown, f.Wants), hint: nameHintFor(f, fmt.Sprint(got))}
+			return fault{path: path, code: "invalid-value", message: fmt.Sprintf("%s is not %s", shown, f.Wants), hint: nameHintFor(f.Wants, fmt.Sprint(got))}
 		}
 	}
 	return fault{path: path, code: "invalid-value", message: fmt.Sprintf("%s does not fit: %s", shown, fmt.Sprintf(format, args...))}
@@ -162,10 +172,13 @@ func choiceFault(f *schema.Field, path []string, got any, shown string) fault {
 	return fa
 }
 
-// nameHintFor offers a legal name where the field takes names.
-func nameHintFor(f *schema.Field, name string) string {
-	if f.Wants == wantsName() || f.Wants == wantsID() {
+// nameHintFor offers a legal name where one is wanted.
+func nameHintFor(wants, name string) string {
+	switch wants {
+	case wantsName():
 		return nameHint(name)
+	case wantsID():
+		return idHint(name)
 	}
 	return ""
 }

@@ -91,17 +91,21 @@ func synonym(word string) string {
 	return ""
 }
 
-// nameHint offers a legal name made of an illegal one.
-func nameHint(name string) string {
+// nameHint offers a legal name of a service made of an illegal one.
+func nameHint(name string) string { return legalHint(name, "_-", schema.ValidServiceName) }
+
+// idHint does the same for an instance's id.
+func idHint(name string) string { return legalHint(name, "-", schema.ValidInstanceID) }
+
+func legalHint(name, marks string, valid func(string) bool) string {
 	legal := strings.Map(func(c rune) rune {
-		switch {
-		case 'a' <= c && c <= 'z', '0' <= c && c <= '9', c == '_', c == '-':
+		if 'a' <= c && c <= 'z' || '0' <= c && c <= '9' || strings.ContainsRune(marks, c) {
 			return c
 		}
 		return '-'
 	}, strings.ToLower(name))
 	legal = strings.Trim(legal[:min(len(legal), 63)], "-_")
-	if !schema.ValidServiceName(legal) {
+	if !valid(legal) {
 		return ""
 	}
 	return "for example " + legal

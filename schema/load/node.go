@@ -81,6 +81,17 @@ func (n *node) value() any {
 	}
 }
 
+// strings is the part of a table that holds strings.
+func (n *node) strings() map[string]any {
+	table := make(map[string]any, len(n.keys))
+	for key, c := range n.fields {
+		if c.kind == stringNode {
+			table[key] = c.text
+		}
+	}
+	return table
+}
+
 // find follows keys and list indices as far as they go and returns the last
 // node that is there.
 func (n *node) find(path ...string) *node {

@@ -3,7 +3,6 @@ package load
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"strings"
 
@@ -111,16 +110,12 @@ func (r *run) violation(c *cueReply, s evalSubject, v evalProblem) error {
 	if _, err := r.readCUE(c.refs); err != nil {
 		return err
 	}
-	related := r.positions(v.Places)
 	p := n.atKey("policy", where, message)
 	if written && len(v.Path) > 0 {
 		p = n.atValue("policy", where, message)
 	}
-	p.Related = related
+	p.Related = r.positions(v.Places)
 	p.Hint = "the policy of this repository asks for it"
-	if len(related) > 0 {
-		p.Hint = fmt.Sprintf("the policy in %s asks for it", related[0])
-	}
 	r.report(p)
 	return nil
 }

@@ -31,7 +31,8 @@ type declared struct {
 	at     schema.Position
 	path   []string // of its table, from the unit's root
 	unit   *unit
-	source string // as written, cleaned; "" = not written
+	source string // as written; "" = not written, or bad
+	wrote  bool   // it names a source
 	inline bool   // it lists its instances itself
 
 	// values is set in the run that read the file, and nil where a field is bad.
@@ -61,12 +62,13 @@ func (r *run) readAnew(f ref) (*unit, error) {
 	before := len(r.problems)
 	root, problems := parseTOML(file)
 	r.report(problems...)
-	if root == nil || slices.ContainsFunc(problems, func(p schema.Problem) bool { return p.Code == "syntax" }) {
-		r.partial = true
-	}
+	cut := root == nil || slices.ContainsFunc(problems, func(p schema.Problem) bool { return p.Code == "syntax" })
+	r.partial = r.partial || cut
 	if root == nil {
 		return u, nil
 	}
+	r.checker.cut = cut
+	defer func() { r.checker.cut = false }()
 	if err := r.check(u, root); err != nil {
 		return nil, err
 	}
@@ -162,9 +164,8 @@ func (c *checker) declare(d *declared, n *node) {
 	ok = c.serviceRules(n, where, values) && ok
 	d.bad = !ok
 	d.values = values
-	if s, is := values["source"].(string); is {
-		d.source = s
-	}
+	d.source, _ = values["source"].(string)
+	d.wrote = n.child("source") != nil
 	_, d.inline = values["instances"]
 	d.unit.services = append(d.unit.services, d)
 }
@@ -191,7 +192,6 @@ func (c *checker) global(u *unit, key string, n *node) {
 // instances checks the [instances] table: a list of ids for each service.
 func (c *checker) instances(n *node) map[string][]string {
 	all := make(map[string][]string, len(n.keys))
-	field := &schema.Field{Name: "instances", Kind: schema.KindStrings, Wants: wantsID()}
 	for _, name := range n.keys {
 		list := n.child(name)
 		where := joinPath("instances", name)
@@ -201,7 +201,7 @@ func (c *checker) instances(n *node) map[string][]string {
 			c.report(p)
 			continue
 		}
-		if !c.kind(field, list, where) {
+		if !c.kind(&schema.Field{Name: name, Kind: schema.KindStrings}, list, where) {
 			all[name] = nil
 			continue
 		}
@@ -211,7 +211,7 @@ func (c *checker) instances(n *node) map[string][]string {
 			ids[i] = item.text
 			if !schema.ValidInstanceID(item.text) {
 				p := item.atValue("invalid-value", fmt.Sprintf("%s[%d]", where, i), fmt.Sprintf("%q is not %s", item.text, wantsID()))
-				p.Hint = nameHint(item.text)
+				p.Hint = idHint(item.text)
 				c.report(p)
 			}
 		}

@@ -21,7 +21,6 @@ func variables() []string {
 func (c *checker) serviceRules(n *node, where string, v schema.Values) bool {
 	r := &ruleSet{checker: c, table: n, where: where, values: v, ok: true}
 	r.text("command", r.shellLine, r.knownVariables)
-	r.text("build", r.plainShellLine)
 	r.text("source", r.insidePath)
 	r.text("workdir", r.noTilde, r.noDots)
 	r.text("socket", r.socketPath, r.knownVariables)
@@ -49,8 +48,8 @@ type rule func(text string) (code, message, hint string)
 
 // text applies rules to a field that holds a string.
 func (r *ruleSet) text(field string, rules ...rule) {
-	if s, ok := r.values[field].(string); ok {
-		r.apply(s, r.node(field), joinPath(r.where, field), rules)
+	if s, ok := r.values[field].(string); ok && !r.apply(s, r.node(field), joinPath(r.where, field), rules) {
+		delete(r.values, field)
 	}
 }
 
@@ -68,7 +67,7 @@ func (r *ruleSet) each(field string, rules ...rule) {
 	}
 }
 
-func (r *ruleSet) apply(text string, n *node, at string, rules []rule) {
+func (r *ruleSet) apply(text string, n *node, at string, rules []rule) bool {
 	for _, rule := range rules {
 		code, message, hint := rule(text)
 		if code == "" {
@@ -78,8 +77,9 @@ func (r *ruleSet) apply(text string, n *node, at string, rules []rule) {
 		p.Hint = hint
 		r.checker.report(p)
 		r.ok = false
-		return
+		return false
 	}
+	return true
 }
 
 func (r *ruleSet) node(field string) *node { return r.table.child(field) }
@@ -90,10 +90,6 @@ func (r *ruleSet) shellLine(s string) (string, string, string) {
 	if args, _ := r.values["args"].([]any); len(args) > 0 {
 		return "", "", ""
 	}
-	return r.plainShellLine(s)
-}
-
-func (r *ruleSet) plainShellLine(s string) (string, string, string) {
 	if _, err := shellquote.Split(s); err != nil {
 		return "invalid-value", "can't be split into words: " + strings.ToLower(err.Error()), "close the quote, or put \\ before it"
 	}
@@ -107,8 +103,10 @@ func (r *ruleSet) insidePath(s string) (string, string, string) {
 		return "bad-path", fmt.Sprintf("%q is an absolute path; a source is part of the repository", s), "write it from the repository's root, for example " + hintPath(s)
 	case clean == ".." || strings.HasPrefix(clean, "../"):
 		return "bad-path", fmt.Sprintf("%q leaves the repository", s), "write it from the repository's root"
+	case strings.HasPrefix(s, "~"):
+		return "bad-path", fmt.Sprintf("%q is no part of the repository", s), "write it from the repository's root"
 	}
-	return r.noTilde(s)
+	return "", "", ""
 }
 
 func hintPath(s string) string { return fmt.Sprintf("%q", path.Base(s)) }

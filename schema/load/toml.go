@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"unicode/utf8"
 
 	"github.com/pelletier/go-toml/v2"
@@ -239,10 +240,29 @@ func (t *tomlReader) integer(n *node) {
 }
 
 func (t *tomlReader) twice(first *node, name string, at span) {
-	p := t.file.problem(at, "duplicate", "", fmt.Sprintf("%q is defined twice", name))
+	where, _ := pathTo(t.root, first)
+	p := t.file.problem(at, "duplicate", strings.TrimPrefix(where, "."), fmt.Sprintf("%q is defined twice", name))
 	p.Related = []schema.Position{first.keyPosition()}
 	p.Hint = "keep one of the two"
 	t.problems = append(t.problems, p)
+}
+
+// pathTo finds where a node is. It is for messages: it looks everywhere.
+func pathTo(from, n *node) (string, bool) {
+	if from == n {
+		return "", true
+	}
+	for _, key := range from.keys {
+		if rest, ok := pathTo(from.fields[key], n); ok {
+			return joinPath("", key) + rest, true
+		}
+	}
+	for i, item := range from.items {
+		if rest, ok := pathTo(item, n); ok {
+			return fmt.Sprintf("[%d]%s", i, rest), true
+		}
+	}
+	return "", false
 }
 
 // syntax places a parser's error.
