@@ -4,46 +4,50 @@ import (
 	"syscall"
 	"unsafe"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tenement/ten/runtimes/launch/wire"
 )
 
 // supervise reaps until the program has ended, then ends everything that is
 // left, saves what nobody read, and returns the status to leave with.
-func supervise(pid int, plan *wire.Plan) int {
+func supervise(pid uintptr, plan *wire.View) int {
 	status := reapUntil(pid)
-	rec := wire.Exit{Code: uint8(status.ExitStatus())}
-	if status.Signaled() {
-		rec.Signal = uint8(status.Signal())
-		rec.Code = 128 + rec.Signal
-		rec.OOM = status.Signal() == syscall.SIGKILL && plan.HasOOM && oomKilled()
+	rec := wire.Exit{Code: uint8(status >> 8)}
+	if sig := uint8(status & 0x7f); sig != 0 {
+		rec.Signal, rec.Code = sig, 128+sig
+		rec.OOM = sig == uint8(unix.SIGKILL) && plan.HasOOM && oomKilled()
 	}
-	var now syscall.Timeval
-	syscall.Gettimeofday(&now)
-	rec.AtNano = now.Nano()
-	saveExit(&rec)
+	var now unix.Timespec
+	call(unix.SYS_CLOCK_GETTIME, unix.CLOCK_REALTIME, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
+	rec.AtNano = now.Sec*1e9 + now.Nsec
+	save(&rec)
 	killRest(plan.Walls)
-	rec.OutLen = saveUnread(wire.FDOut, wire.ExitSize)
-	rec.ErrLen = saveUnread(wire.FDErr, wire.ExitSize+int64(rec.OutLen))
+	saveOutput(&rec)
 	rec.Done = true
-	saveExit(&rec)
+	save(&rec)
 	return int(rec.Code)
 }
 
-func saveExit(rec *wire.Exit) {
-	b := rec.Encode()
-	syscall.Pwrite(wire.FDExit, b[:], 0)
+var exitBytes [wire.ExitSize]byte
+
+func save(rec *wire.Exit) {
+	rec.Encode(&exitBytes)
+	call(unix.SYS_PWRITE64, wire.FDRecord, bytesAddr(exitBytes[:]), wire.ExitSize, 0, 0)
 }
 
+const (
+	anyChild = ^uintptr(0) // -1
+	sigKill  = uintptr(unix.SIGKILL)
+)
+
 // reapUntil waits for children, among them adopted ones, until pid has ended.
-func reapUntil(pid int) syscall.WaitStatus {
+func reapUntil(pid uintptr) uint32 {
 	for {
-		var status syscall.WaitStatus
-		got, err := syscall.Wait4(-1, &status, 0, nil)
-		if got == pid && (status.Exited() || status.Signaled()) {
+		var status uint32
+		got, e := value(unix.SYS_WAIT4, anyChild, uintptr(unsafe.Pointer(&status)), 0)
+		if got == pid || e == unix.ECHILD {
 			return status
-		}
-		if err == syscall.ECHILD {
-			return 0
 		}
 	}
 }
@@ -51,108 +55,124 @@ func reapUntil(pid int) syscall.WaitStatus {
 // killRest ends all other processes of the instance and reaps them.
 func killRest(pid1 bool) {
 	for {
-		got, err := syscall.Wait4(-1, nil, syscall.WNOHANG, nil)
-		switch {
-		case err == syscall.ECHILD:
+		got, e := value(unix.SYS_WAIT4, anyChild, 0, unix.WNOHANG)
+		if e == unix.ECHILD {
 			return
-		case got > 0 || err == syscall.EINTR:
+		}
+		if e != 0 || got > 0 {
 			continue
 		}
 		if pid1 {
-			syscall.Kill(-1, syscall.SIGKILL)
+			call(unix.SYS_KILL, anyChild, sigKill, 0, 0, 0)
 		} else {
 			killChildren()
 		}
-		syscall.Wait4(-1, nil, 0, nil)
+		value(unix.SYS_WAIT4, anyChild, 0, 0)
 	}
 }
+
+var (
+	entries  [8192]byte
+	statPath [32]byte
+	stat     [512]byte
+)
 
 // killChildren kills init's own children. Nobody else reaps them, so their pids
 // cannot have been given to others; what they leave behind becomes a child in
 // turn and is met in the next round.
 func killChildren() {
-	dir, err := syscall.Open("/proc", syscall.O_RDONLY|syscall.O_DIRECTORY|syscall.O_CLOEXEC, 0)
-	if err != nil {
+	proc := "/proc\x00"
+	dir, e := value(unix.SYS_OPENAT, atFDCWD, addr(proc), unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC)
+	if e != 0 {
 		return
 	}
-	defer syscall.Close(dir)
-	self := syscall.Getpid()
-	buf := make([]byte, 8192)
+	self, _ := value(unix.SYS_GETPID, 0, 0, 0)
 	for {
-		n, err := syscall.ReadDirent(dir, buf)
-		if err != nil || n <= 0 {
-			return
+		n, e := value(unix.SYS_GETDENTS64, dir, bytesAddr(entries[:]), uintptr(len(entries)))
+		if e != 0 || n == 0 || n > uintptr(len(entries)) {
+			break
 		}
-		_, _, names := syscall.ParseDirent(buf[:n], -1, nil)
-		for _, name := range names {
-			if pid := number(name); pid > 0 && parentOf(name) == self {
-				syscall.Kill(pid, syscall.SIGKILL)
+		// inode 8, offset 8, length 2, type 1, name
+		for b := entries[:n]; len(b) > 19; {
+			length := int(b[16]) | int(b[17])<<8
+			if length < 19 || length > len(b) {
+				break
 			}
+			if pid := number(b[19:length]); pid != 0 && parentOf(pid, b[19:length]) == self {
+				call(unix.SYS_KILL, pid, sigKill, 0, 0, 0)
+			}
+			b = b[length:]
 		}
 	}
+	call(unix.SYS_CLOSE, dir, 0, 0, 0, 0)
 }
 
 // parentOf reads the parent from /proc/PID/stat: the second field behind the
 // name, which ends at the last parenthesis.
-func parentOf(pid string) int {
-	fd, err := syscall.Open("/proc/"+pid+"/stat", syscall.O_RDONLY|syscall.O_CLOEXEC, 0)
-	if err != nil {
+func parentOf(pid uintptr, name []byte) uintptr {
+	n := copy(statPath[:], "/proc/")
+	for i := 0; i < len(name) && name[i] != 0 && n < 20; i++ {
+		statPath[n] = name[i]
+		n++
+	}
+	copy(statPath[n:], "/stat\x00")
+	fd, e := value(unix.SYS_OPENAT, atFDCWD, bytesAddr(statPath[:]), unix.O_RDONLY|unix.O_CLOEXEC)
+	if e != 0 {
 		return 0
 	}
-	defer syscall.Close(fd)
-	var b [512]byte
-	n, err := syscall.Read(fd, b[:])
-	if err != nil {
+	got, e := value(unix.SYS_READ, fd, bytesAddr(stat[:]), uintptr(len(stat)))
+	call(unix.SYS_CLOSE, fd, 0, 0, 0, 0)
+	if e != 0 || got > uintptr(len(stat)) {
 		return 0
 	}
-	end := n - 1
+	b := stat[:got]
+	end := len(b) - 1
 	for end >= 0 && b[end] != ')' {
 		end--
 	}
-	if end < 0 || end+4 >= n {
+	if end < 0 || end+4 >= len(b) {
 		return 0
 	}
-	rest := b[end+4 : n] // past ") S "
-	for i, c := range rest {
-		if c == ' ' {
-			return number(string(rest[:i]))
-		}
-	}
-	return 0
+	return number(b[end+4:]) // past ") S "
 }
 
-// number reads a decimal, or gives 0 for what is none.
-func number(s string) int {
-	n := 0
-	for i := 0; i < len(s); i++ {
-		if s[i] < '0' || s[i] > '9' || n > 1<<30 {
-			return 0
+// number reads the decimal at the front of b, up to the first byte that is no
+// digit; 0 where there is none.
+func number(b []byte) uintptr {
+	n := uintptr(0)
+	for _, c := range b {
+		if c < '0' || c > '9' || n > 1<<30 {
+			break
 		}
-		n = n*10 + int(s[i]-'0')
+		n = n*10 + uintptr(c-'0')
 	}
 	return n
 }
 
-// saveUnread moves what is left in an output pipe behind the exit record. It is
-// taken in one read, so a reader on the host has all that came before it.
-func saveUnread(pipe int, offset int64) uint64 {
-	var waiting int32
-	_, _, e := syscall.RawSyscall(syscall.SYS_IOCTL, uintptr(pipe), 0x541B /* FIONREAD */, uintptr(unsafe.Pointer(&waiting)))
-	if e != 0 || waiting <= 0 {
+var unread [1 << 20]byte
+
+// saveOutput moves what is left in the output pipes behind the record. Nobody
+// can write to them any more, and a pipe is emptied in one read, so a reader on
+// the host has all that came before.
+func saveOutput(rec *wire.Exit) {
+	var st unix.Stat_t
+	if call(unix.SYS_FSTAT, wire.FDRecord, uintptr(unsafe.Pointer(&st)), 0, 0, 0) != 0 {
+		return
+	}
+	rec.Saved = uint64(st.Size)
+	rec.OutLen = saveUnread(wire.FDOut, uintptr(st.Size))
+	rec.ErrLen = saveUnread(wire.FDErr, uintptr(rec.Saved+rec.OutLen))
+}
+
+func saveUnread(pipe, offset uintptr) uint64 {
+	n, e := value(unix.SYS_READ, pipe, bytesAddr(unread[:]), uintptr(len(unread)))
+	if e != 0 || n > uintptr(len(unread)) {
 		return 0
 	}
-	buf, err := syscall.Mmap(-1, 0, int(waiting), syscall.PROT_READ|syscall.PROT_WRITE, syscall.MAP_PRIVATE|syscall.MAP_ANON)
-	if err != nil {
-		return 0
-	}
-	n, err := syscall.Read(pipe, buf)
-	if err != nil || n <= 0 {
-		return 0
-	}
-	saved := 0
+	saved := uintptr(0)
 	for saved < n {
-		m, err := syscall.Pwrite(wire.FDExit, buf[saved:n], offset+int64(saved))
-		if err != nil || m <= 0 {
+		m, _, e := syscall.RawSyscall6(unix.SYS_PWRITE64, wire.FDRecord, bytesAddr(unread[saved:]), n-saved, offset+saved, 0, 0)
+		if e != 0 || m == 0 {
 			break
 		}
 		saved += m
@@ -160,18 +180,18 @@ func saveUnread(pipe int, offset int64) uint64 {
 	return uint64(saved)
 }
 
+var oomCount [1024]byte
+
 // oomKilled reads "oom_kill N" from the cgroup's own count.
 func oomKilled() bool {
-	var b [1024]byte
-	n, err := syscall.Pread(wire.FDOOM, b[:], 0)
-	if err != nil {
+	n, _, e := syscall.RawSyscall6(unix.SYS_PREAD64, wire.FDOOM, bytesAddr(oomCount[:]), uintptr(len(oomCount)), 0, 0, 0)
+	if e != 0 || n > uintptr(len(oomCount)) {
 		return false
 	}
 	const key = "oom_kill "
-	for i := 0; i+len(key) < n; i++ {
-		if string(b[i:i+len(key)]) == key && (i == 0 || b[i-1] == '\n') {
-			c := b[i+len(key)]
-			return c >= '1' && c <= '9'
+	for b := oomCount[:n]; len(b) > len(key); b = b[1:] {
+		if string(b[:len(key)]) == key {
+			return number(b[len(key):]) > 0
 		}
 	}
 	return false

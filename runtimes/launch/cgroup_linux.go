@@ -7,13 +7,15 @@ import (
 	"github.com/tenement/ten/runtimes"
 )
 
-type cgroupOf struct{ oom *os.File }
+type group struct{ oom *os.File }
 
-func (g *cgroupOf) Close()                      {}
-func (g *cgroupOf) join(attr *syscall.ProcAttr) {}
-func (g *cgroupOf) adopt(pid int) error         { return nil }
+func (g *group) countsOOM() bool { return g != nil && g.oom != nil }
 
-func (l *Launcher) makeCgroup(level runtimes.Level, spec *runtimes.Spec, track bool) (*cgroupOf, error) {
+func (g *group) Close()                      {}
+func (g *group) join(attr *syscall.ProcAttr) {}
+func (g *group) adopt(pid int) error         { return nil }
+
+func (l *Launcher) makeCgroup(level runtimes.Level, spec *runtimes.Spec, track bool) (*group, error) {
 	if spec.Limits != (runtimes.Limits{}) {
 		return nil, &fault{"limits", "cgroup", &runtimes.UnsupportedError{Level: level, Reason: "limits are not supported by this build"}}
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
 	"time"
 
@@ -26,33 +25,29 @@ const (
 // Wait blocks until the incarnation has ended; see runtimes.Runtime. It costs
 // two files and no thread.
 func (v *Level) Wait(ctx context.Context, key runtimes.Key) (runtimes.Exit, error) {
-	dir := v.dir(key)
-	h, err := dir.readHandle()
-	if errors.Is(err, fs.ErrNotExist) {
-		return runtimes.Exit{}, runtimes.ErrNotFound
-	}
+	e, err := v.find(key)
 	if err != nil {
 		return runtimes.Exit{}, fmt.Errorf("wait for %s: %w", key, err)
 	}
 	// Opened now, because Stop removes it as soon as all is over.
-	rec, err := os.Open(dir.file(exitFile))
+	file, err := os.Open(string(v.path(key)))
 	if err != nil {
 		return runtimes.Exit{}, fmt.Errorf("wait for %s: %w", key, runtimes.ErrNotFound)
 	}
-	defer rec.Close()
-	pidfd, err := v.l.open(h)
+	defer file.Close()
+	pidfd, err := v.l.open(e.init)
 	if err != nil {
-		if exit, ok := readExit(rec); ok {
+		if exit, ok := readExit(file); ok {
 			return exitFrom(exit), nil
 		}
-		return v.exitOf(dir, h), nil
+		return v.exitOf(key, e), nil
 	}
 	defer pidfd.Close()
 	if err := awaitEnd(ctx, pidfd); err != nil {
 		return runtimes.Exit{}, err
 	}
 	reap(pidfd)
-	if exit, ok := readExit(rec); ok {
+	if exit, ok := readExit(file); ok {
 		return exitFrom(exit), nil
 	}
 	return v.killedInit(ctx, key, pidfd), nil
@@ -64,9 +59,7 @@ func (v *Level) Wait(ctx context.Context, key runtimes.Key) (runtimes.Exit, erro
 func (v *Level) killedInit(ctx context.Context, key runtimes.Key, pidfd *os.File) runtimes.Exit {
 	for range 20 {
 		if status, ok := kernelStatus(pidfd); ok {
-			exit := exitFromStatus(status)
-			exit.OOM = exit.Signal == int(unix.SIGKILL) && v.l.oomKilled(v.name, key)
-			return exit
+			return v.exitFromStatus(key, status)
 		}
 		select {
 		case <-ctx.Done():
@@ -79,22 +72,18 @@ func (v *Level) killedInit(ctx context.Context, key runtimes.Key, pidfd *os.File
 
 // Stop ends the incarnation and removes every trace of it; see runtimes.Runtime.
 func (v *Level) Stop(ctx context.Context, key runtimes.Key) error {
-	dir := v.dir(key)
-	h, err := dir.readHandle()
-	if errors.Is(err, fs.ErrNotExist) {
-		if err := v.discard(key); !errors.Is(err, runtimes.ErrNotFound) {
-			return fmt.Errorf("stop %s: %w", key, err)
-		}
+	e, err := v.find(key)
+	if errors.Is(err, runtimes.ErrNotFound) {
 		return nil
 	}
 	if err == nil {
-		err = v.end(ctx, key, dir, h)
+		err = v.end(ctx, key, e)
 	}
 	if err == nil {
 		err = v.l.dropCgroup(v.name, key)
 	}
 	if err == nil {
-		err = dir.remove()
+		err = v.path(key).remove()
 	}
 	if err != nil {
 		return fmt.Errorf("stop %s: %w", key, err)
@@ -103,8 +92,8 @@ func (v *Level) Stop(ctx context.Context, key runtimes.Key) error {
 }
 
 // end makes sure that nothing of the incarnation is alive.
-func (v *Level) end(ctx context.Context, key runtimes.Key, dir runDir, h handle) error {
-	pidfd, err := v.l.open(h)
+func (v *Level) end(ctx context.Context, key runtimes.Key, e *entry) error {
+	pidfd, err := v.l.open(e.init)
 	if errors.Is(err, unix.ESRCH) {
 		return nil
 	}
@@ -113,17 +102,17 @@ func (v *Level) end(ctx context.Context, key runtimes.Key, dir runDir, h handle)
 	}
 	defer pidfd.Close()
 	defer reap(pidfd)
-	if err := unix.Mknod(dir.file(stopMark), unix.S_IFREG|0o600, 0); err != nil && err != unix.EEXIST {
-		return &fs.PathError{Op: "create", Path: dir.file(stopMark), Err: err}
+	if err := v.path(key).markStop(); err != nil {
+		return err
 	}
 	sig, grace := unix.SIGTERM, strayTimeout
-	if rec, err := dir.readRecord(); err == nil {
-		sig, grace = signalNumber(rec.Spec.StopSignal), rec.Spec.StopTimeout
+	if e.rec != nil {
+		sig, grace = signalNumber(e.rec.Spec.StopSignal), e.rec.Spec.StopTimeout
 	}
-	if v.ask(h, sig) && within(ctx, pidfd, grace) {
+	if v.ask(e.init, sig) && within(ctx, pidfd, grace) {
 		return nil
 	}
-	return v.kill(ctx, key, pidfd, h)
+	return v.kill(ctx, key, pidfd, e.init)
 }
 
 // ask sends the stop signal to the program.

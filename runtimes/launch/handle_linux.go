@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tenement/ten/runtimes/launch/wire"
 )
 
 // handle names a process across daemon restarts: a pid alone may be reused, a
@@ -158,6 +160,31 @@ func pidfdOpen(pid int) (*os.File, error) {
 		return nil, err
 	}
 	return os.NewFile(uintptr(fd), "pidfd"), nil
+}
+
+// holder finds the init that has the record file open, by looking at all
+// processes: for a record that cannot say so itself.
+func (l *Launcher) holder(path recordPath) (handle, bool) {
+	dir, err := os.Open("/proc")
+	if err != nil {
+		return handle{}, false
+	}
+	defer dir.Close()
+	names, _ := dir.Readdirnames(-1)
+	for _, name := range names {
+		pid, err := strconv.Atoi(name)
+		if err != nil {
+			continue
+		}
+		target, err := os.Readlink("/proc/" + name + "/fd/" + strconv.Itoa(wire.FDRecord))
+		if err != nil || target != string(path) {
+			continue
+		}
+		if st, err := readStat(pid); err == nil {
+			return handle{pid: pid, start: st.start, boot: l.boot}, true
+		}
+	}
+	return handle{}, false
 }
 
 // awaitEnd blocks until the process behind a pidfd has ended.

@@ -82,6 +82,14 @@ func sealedFile(program []byte) (*os.File, error) {
 		f.Close()
 		return nil, err
 	}
+	// The program is executed as /proc/self/fd/N in a child whose low numbers
+	// are init's own files already.
+	high, err := unix.FcntlInt(f.Fd(), unix.F_DUPFD_CLOEXEC, 64)
+	f.Close()
+	if err != nil {
+		return nil, err
+	}
+	f = os.NewFile(uintptr(high), "ten-init")
 	seals := unix.F_SEAL_SEAL | unix.F_SEAL_SHRINK | unix.F_SEAL_GROW | unix.F_SEAL_WRITE
 	if _, err := unix.FcntlInt(f.Fd(), unix.F_ADD_SEALS, seals); err != nil {
 		f.Close()

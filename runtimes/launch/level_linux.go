@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -50,45 +51,88 @@ func (v *Level) List(ctx context.Context) ([]runtimes.Instance, error) {
 	return list, nil
 }
 
-// inspect looks at one run directory. ErrNotFound means that no instance is in
+// inspect looks at one record. ErrNotFound means that no instance belongs to
 // it: it is gone, being made, or what a start that died left, which is removed.
 func (v *Level) inspect(key runtimes.Key) (runtimes.Instance, error) {
-	dir := v.dir(key)
-	h, err := dir.readHandle()
-	if errors.Is(err, fs.ErrNotExist) {
-		return runtimes.Instance{}, v.discard(key)
-	}
+	e, err := v.find(key)
 	if err != nil {
 		return runtimes.Instance{}, err
 	}
 	in := runtimes.Instance{Spec: runtimes.Spec{Key: key, Level: v.name}}
-	rec, err := dir.readRecord()
-	switch {
-	case err == nil:
-		in.Spec, in.StartedAt = rec.Spec, rec.StartedAt
-	case errors.Is(err, fs.ErrNotExist):
-		return runtimes.Instance{}, runtimes.ErrNotFound // removed since
-	default:
-		// The handle still says whether it runs. Without a digest it differs
-		// from whatever is desired, so it will be replaced, not forgotten.
-		v.l.cfg.Log.Warn("run record was unreadable", "service", key.Service, "instance", key.Instance, "err", err)
+	if e.rec != nil {
+		in.Spec, in.StartedAt = e.rec.Spec, e.rec.StartedAt
+	} else {
+		// Without a digest it differs from whatever is desired, so it will be
+		// replaced, not forgotten.
+		v.l.cfg.Log.Warn("run record was unreadable", "service", key.Service, "instance", key.Instance, "err", e.broken)
 	}
-	if v.l.alive(h) {
-		in.Phase, in.Pid = livingPhase(dir, h)
+	if v.l.alive(e.init) {
+		in.Phase, in.Pid = livingPhase(e)
 		return in, nil
 	}
-	exit := v.exitOf(dir, h)
-	in.Exit, in.Phase = &exit, endedPhase(dir, exit)
+	exit := v.exitOf(key, e)
+	in.Exit, in.Phase = &exit, endedPhase(e, exit)
 	return in, nil
 }
 
-func livingPhase(dir runDir, h handle) (runtimes.Phase, int) {
-	pid := program(h.pid)
-	if _, ended := dir.exit(); ended {
+// find reads the record of a key. Where the record does not say which process
+// is meant, the one that holds the file open is.
+func (v *Level) find(key runtimes.Key) (*entry, error) {
+	path := v.path(key)
+	e, err := path.read()
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, runtimes.ErrNotFound
+	case errors.Is(err, errUnfinished):
+		return v.discard(key)
+	case err != nil:
+		return nil, err
+	}
+	if e.broken != nil && e.init.pid == 0 {
+		e.init, _ = v.l.holder(path)
+	}
+	return e, nil
+}
+
+// discard removes what a start that died left behind, unless it is still under
+// way, and returns ErrNotFound when all is well. A record that was emptied
+// under a running instance is returned as broken instead.
+func (v *Level) discard(key runtimes.Key) (*entry, error) {
+	path := v.path(key)
+	fd, err := unix.Open(string(path), unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err == unix.ENOENT {
+		return nil, runtimes.ErrNotFound
+	}
+	if err != nil {
+		return nil, &fs.PathError{Op: "open", Path: string(path), Err: err}
+	}
+	f := os.NewFile(uintptr(fd), string(path))
+	defer f.Close()
+	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		return nil, runtimes.ErrNotFound // under way
+	}
+	if _, err := readEntry(f); !errors.Is(err, errUnfinished) {
+		return nil, runtimes.ErrNotFound // finished just now; the next look shows it
+	}
+	if h, ok := v.l.holder(path); ok && v.l.alive(h) {
+		return &entry{init: h, broken: fmt.Errorf("%s: %w", path, errUnfinished)}, nil
+	}
+	if err := v.l.dropCgroup(v.name, key); err != nil {
+		return nil, err
+	}
+	if err := path.remove(); err != nil {
+		return nil, err
+	}
+	return nil, runtimes.ErrNotFound
+}
+
+func livingPhase(e *entry) (runtimes.Phase, int) {
+	if e.ended {
 		return runtimes.Stopping, 0
 	}
+	pid := program(e.init.pid)
 	switch {
-	case dir.marked():
+	case e.stop:
 		return runtimes.Stopping, pid
 	case pid == 0:
 		return runtimes.Starting, 0
@@ -96,50 +140,30 @@ func livingPhase(dir runDir, h handle) (runtimes.Phase, int) {
 	return runtimes.Running, pid
 }
 
-func endedPhase(dir runDir, exit runtimes.Exit) runtimes.Phase {
-	if dir.marked() || (exit.Known && exit.Code == 0) {
+func endedPhase(e *entry, exit runtimes.Exit) runtimes.Phase {
+	if e.stop || (exit.Known && exit.Code == 0) {
 		return runtimes.Stopped
 	}
 	return runtimes.Failed
 }
 
-// discard removes what a start that died left behind, unless it is still under
-// way. It returns ErrNotFound when all is well.
-func (v *Level) discard(key runtimes.Key) error {
-	dir := v.dir(key)
-	lock, err := dir.lock()
-	switch {
-	case errors.Is(err, unix.EWOULDBLOCK), errors.Is(err, fs.ErrNotExist):
-		return runtimes.ErrNotFound
-	case err != nil:
-		return err
+// exitOf tells how an ended incarnation went, and takes it off the process
+// table if it is ours.
+func (v *Level) exitOf(key runtimes.Key, e *entry) runtimes.Exit {
+	pidfd, err := v.l.open(e.init)
+	if err == nil { // nobody has reaped it yet
+		defer pidfd.Close()
+		reap(pidfd)
+		if now, err := v.path(key).read(); err == nil {
+			e.exit, e.ended = now.exit, now.ended // it may have ended since
+		}
 	}
-	defer lock.Close()
-	if _, err := dir.readHandle(); err == nil {
-		return runtimes.ErrNotFound // finished just now; the next List shows it
+	if e.ended {
+		return exitFrom(e.exit)
 	}
-	if err := v.l.dropCgroup(v.name, key); err != nil {
-		return err
-	}
-	if err := dir.remove(); err != nil {
-		return err
-	}
-	return runtimes.ErrNotFound
-}
-
-// exitOf tells how an ended incarnation went.
-func (v *Level) exitOf(dir runDir, h handle) runtimes.Exit {
-	if rec, ok := dir.exit(); ok {
-		return exitFrom(rec)
-	}
-	if h.boot != v.l.boot {
-		return runtimes.Exit{}
-	}
-	if f, err := v.l.open(h); err == nil { // a zombie still
-		defer f.Close()
-		reap(f)
-		if status, ok := kernelStatus(f); ok {
-			return exitFromStatus(status)
+	if pidfd != nil {
+		if status, ok := kernelStatus(pidfd); ok {
+			return v.exitFromStatus(key, status)
 		}
 	}
 	return runtimes.Exit{}
@@ -151,11 +175,12 @@ func exitFrom(rec wire.Exit) runtimes.Exit {
 
 // exitFromStatus is for an init that was killed before it could write: what
 // ended it ended the program.
-func exitFromStatus(status unix.WaitStatus) runtimes.Exit {
+func (v *Level) exitFromStatus(key runtimes.Key, status unix.WaitStatus) runtimes.Exit {
 	exit := runtimes.Exit{Known: true, Code: status.ExitStatus(), At: time.Now()}
 	if status.Signaled() {
 		exit.Signal = int(status.Signal())
 		exit.Code = 128 + exit.Signal
+		exit.OOM = status.Signal() == unix.SIGKILL && v.l.oomKilled(v.name, key)
 	}
 	return exit
 }

@@ -17,25 +17,39 @@ import (
 // Output opens the output pipes for reading; see runtimes.Outputter. A reader
 // costs a file and no thread.
 func (v *Level) Output(key runtimes.Key) (stdout, stderr io.ReadCloser, err error) {
-	dir := v.dir(key)
-	exit, err := os.OpenFile(dir.file(exitFile), os.O_RDWR, 0)
+	e, err := v.find(key)
+	if err != nil {
+		return nil, nil, fmt.Errorf("output of %s: %w", key, err)
+	}
+	file, err := os.OpenFile(string(v.path(key)), os.O_RDWR, 0)
 	if err != nil {
 		return nil, nil, outputError(key, err)
 	}
-	shared := &exitRef{f: exit}
+	shared := &recordRef{f: file}
 	shared.users.Store(2)
-	out, err := os.OpenFile(dir.file(outPipe), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		exit.Close()
-		return nil, nil, outputError(key, err)
+	var pipe [2]*os.File
+	for i, fd := range []int{wire.FDOut, wire.FDErr} {
+		if pipe[i], err = v.l.openPipe(e.init, fd); err != nil {
+			file.Close()
+			pipe[0].Close() // nil is allowed
+			return nil, nil, outputError(key, err)
+		}
 	}
-	errs, err := os.OpenFile(dir.file(errPipe), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if err != nil {
-		exit.Close()
-		out.Close()
-		return nil, nil, outputError(key, err)
+	return &output{pipe: pipe[0], file: shared}, &output{pipe: pipe[1], file: shared, second: true}, nil
+}
+
+// openPipe opens an output pipe anew through the init that holds it, or gives
+// nil when init has ended.
+func (l *Launcher) openPipe(h handle, fd int) (*os.File, error) {
+	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", h.pid, fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
+	if l.alive(h) {
+		return f, err
 	}
-	return &output{pipe: out, exit: shared}, &output{pipe: errs, exit: shared, second: true}, nil
+	// It ended meanwhile, or the pid is somebody else's by now.
+	if err == nil {
+		f.Close()
+	}
+	return nil, nil
 }
 
 func outputError(key runtimes.Key, err error) error {
@@ -45,8 +59,8 @@ func outputError(key runtimes.Key, err error) error {
 	return fmt.Errorf("output of %s: %w", key, err)
 }
 
-// exitRef is the exit file, shared by the two readers of an incarnation.
-type exitRef struct {
+// recordRef is the record file, shared by the two readers of an incarnation.
+type recordRef struct {
 	f     *os.File
 	users atomic.Int32
 }
@@ -54,19 +68,21 @@ type exitRef struct {
 // output reads a pipe to its end, which comes when init is gone, and then what
 // init saved of it.
 type output struct {
-	pipe   *os.File
-	exit   *exitRef
-	second bool // standard error
-	rest   *io.SectionReader
+	pipe   *os.File // nil when init was gone already
+	file   *recordRef
+	second bool              // standard error
+	rest   *io.SectionReader // what was saved; nil while the pipe lasts
 	closed atomic.Bool
 }
 
 func (o *output) Read(b []byte) (int, error) {
-	if o.rest == nil {
+	if o.rest == nil && o.pipe != nil {
 		n, err := o.pipe.Read(b)
-		if n > 0 || len(b) == 0 || !errors.Is(err, io.EOF) {
+		if !errors.Is(err, io.EOF) {
 			return n, err
 		}
+	}
+	if o.rest == nil {
 		o.rest = o.saved()
 	}
 	n, err := o.rest.Read(b)
@@ -76,43 +92,41 @@ func (o *output) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// saved is the part of the exit file that belongs to this pipe.
+// saved is the part of the record file that belongs to this pipe.
 func (o *output) saved() *io.SectionReader {
-	rec, ok := readExit(o.exit.f)
-	switch {
-	case !ok || !rec.Done:
-		return io.NewSectionReader(o.exit.f, 0, 0)
-	case o.second:
-		// Where it starts does not depend on whether the first part was taken.
-		info, err := o.exit.f.Stat()
-		if err != nil {
-			return io.NewSectionReader(o.exit.f, 0, 0)
-		}
-		return io.NewSectionReader(o.exit.f, info.Size()-int64(rec.ErrLen), int64(rec.ErrLen))
+	rec, ok := readExit(o.file.f)
+	offset, size, taken := rec.Saved, rec.OutLen, rec.OutTaken
+	if o.second {
+		offset, size, taken = rec.Saved+rec.OutLen, rec.ErrLen, rec.ErrTaken
 	}
-	return io.NewSectionReader(o.exit.f, wire.ExitSize, int64(rec.OutLen))
+	if !ok || !rec.Done || taken {
+		offset, size = 0, 0
+	}
+	return io.NewSectionReader(o.file.f, int64(offset), int64(size))
 }
 
 // taken notes that all of it was read, so that the next reader does not get it
 // twice. If the note cannot be written the next reader does; that is the better
 // fault.
 func (o *output) taken() {
-	offset := int64(wire.OutLenOffset)
+	offset := int64(wire.OutTakenOffset)
 	if o.second {
-		offset = wire.ErrLenOffset
+		offset = wire.ErrTakenOffset
 	}
-	var none [8]byte
-	o.exit.f.WriteAt(none[:], offset)
-	o.rest = io.NewSectionReader(o.exit.f, 0, 0)
+	o.file.f.WriteAt([]byte{1}, offset)
+	o.rest = io.NewSectionReader(o.file.f, 0, 0)
 }
 
 func (o *output) Close() error {
 	if o.closed.Swap(true) {
 		return os.ErrClosed
 	}
-	err := o.pipe.Close()
-	if o.exit.users.Add(-1) == 0 {
-		o.exit.f.Close()
+	var err error
+	if o.pipe != nil {
+		err = o.pipe.Close()
+	}
+	if o.file.users.Add(-1) == 0 {
+		o.file.f.Close()
 	}
 	return err
 }

@@ -18,12 +18,14 @@ import (
 
 // start is one start under way; undo takes back what it did so far.
 type start struct {
-	v    *Level
-	spec *runtimes.Spec
-	dir  runDir
-	conn *os.File // our end of the socket to init
-	init handle
-	undo []func()
+	v     *Level
+	spec  *runtimes.Spec
+	file  *os.File // the record, locked
+	group *group   // nil without a cgroup
+	conn  *os.File // our end of the socket to init
+	init  handle
+	pidfd int // of init
+	undo  []func()
 }
 
 // fault is a step that failed, before the key is known to it.
@@ -47,61 +49,63 @@ func (v *Level) Start(ctx context.Context, spec runtimes.Spec) (runtimes.Instanc
 			return in, nil
 		}
 		if err := v.Stop(ctx, spec.Key); err != nil {
-			return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "clean up", Object: string(v.dir(spec.Key)), Err: err}
+			return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "clean up", Object: string(v.path(spec.Key)), Err: err}
 		}
 	}
 	recipe, err := v.recipe(&spec)
 	if err != nil {
 		return runtimes.Instance{}, err
 	}
-	s := &start{v: v, spec: &spec, dir: v.dir(spec.Key)}
+	s := &start{v: v, spec: &spec, pidfd: -1}
 	in, err := s.run(ctx, &recipe)
 	if err != nil {
 		for i := len(s.undo) - 1; i >= 0; i-- {
 			s.undo[i]()
 		}
-		return runtimes.Instance{}, startError(&spec, &recipe.Plan, err)
+		err = startError(&spec, &recipe.Plan, err)
 	}
-	return in, nil
+	if s.pidfd >= 0 {
+		unix.Close(s.pidfd)
+	}
+	return in, err
 }
 
-func (s *start) run(ctx context.Context, recipe *Recipe) (runtimes.Instance, error) {
-	lock, err := s.dir.create()
-	if err != nil {
-		return runtimes.Instance{}, &fault{"run directory", string(s.dir), cause(err)}
+func (s *start) run(ctx context.Context, recipe *Recipe) (in runtimes.Instance, err error) {
+	path := s.v.path(s.spec.Key)
+	if s.file, err = path.create(s.v.root()); err != nil {
+		return in, &fault{"record", string(path), cause(err)}
 	}
-	defer lock.Close()
-	s.undo = append(s.undo, func() { s.dir.remove() })
-	group, err := s.v.l.makeCgroup(s.v.name, s.spec, recipe.Track)
-	if err != nil {
-		return runtimes.Instance{}, err
+	defer s.file.Close()
+	s.undo = append(s.undo, func() { path.remove() })
+	if s.group, err = s.v.l.makeCgroup(s.v.name, s.spec, recipe.Track); err != nil {
+		return in, err
 	}
-	if group != nil {
-		defer group.Close()
+	if s.group != nil {
+		defer s.group.Close()
 		s.undo = append(s.undo, func() { s.v.l.dropCgroup(s.v.name, s.spec.Key) })
 	}
-	s.fillPlan(&recipe.Plan, group)
-	if err := s.spawn(recipe, group); err != nil {
-		return runtimes.Instance{}, err
+	if err := s.spawn(recipe); err != nil {
+		return in, err
 	}
 	defer s.conn.Close()
+	s.fillPlan(&recipe.Plan)
 	if _, err := s.conn.Write(wire.AppendPlan(nil, &recipe.Plan)); err != nil {
-		return runtimes.Instance{}, s.outcome(ctx, err)
+		return in, s.outcome(ctx, err)
 	}
-	if err := s.commit(group); err != nil {
-		return runtimes.Instance{}, err
+	rec := &record{Version: 1, Spec: *s.spec, StartedAt: time.Now(), Cgroup: s.group != nil}
+	if err := s.commit(rec); err != nil {
+		return in, err
 	}
-	started := time.Now()
 	if _, err := s.conn.Write([]byte{wire.Go}); err != nil {
-		return runtimes.Instance{}, s.outcome(ctx, err)
+		return in, s.outcome(ctx, err)
 	}
 	if err := s.outcome(ctx, nil); err != nil {
-		return runtimes.Instance{}, err
+		return in, err
 	}
-	return runtimes.Instance{Spec: *s.spec, Phase: runtimes.Running, Pid: program(s.init.pid), StartedAt: started}, nil
+	return runtimes.Instance{Spec: rec.Spec, Phase: runtimes.Running, Pid: program(s.init.pid), StartedAt: rec.StartedAt}, nil
 }
 
-func (s *start) fillPlan(p *wire.Plan, group *cgroupOf) {
+func (s *start) fillPlan(p *wire.Plan) {
 	if p.Argv == nil {
 		p.Argv = s.spec.Command
 	}
@@ -111,93 +115,61 @@ func (s *start) fillPlan(p *wire.Plan, group *cgroupOf) {
 	if p.Dir == "" {
 		p.Dir = s.spec.Dir
 	}
-	p.Name = "ten-init"
 	p.Path = pathOf(p.Env)
-	p.HasOOM = group != nil && group.oom != nil
+	p.HasOOM = s.group.countsOOM()
 }
 
-// files opens what init is started with, in the order of their numbers there.
-func (s *start) files() (files []*os.File, err error) {
-	open := func(name string, flags int) {
-		if err != nil {
-			return
-		}
-		var fd int
-		if fd, err = unix.Open(s.dir.file(name), flags|unix.O_CLOEXEC, 0o600); err != nil {
-			err = &fault{"open", s.dir.file(name), err}
-			return
-		}
-		files = append(files, os.NewFile(uintptr(fd), name))
+// pipe makes an output pipe: the end init keeps to read, which never waits, and
+// the end the program writes to, which does.
+func pipe() (r, w int, err error) {
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		return 0, 0, &fault{"pipe", "output", err}
 	}
-	for _, name := range []string{outPipe, errPipe} {
-		if err := unix.Mkfifo(s.dir.file(name), 0o600); err != nil {
-			return nil, &fault{"pipe", s.dir.file(name), err}
-		}
-	}
-	// Read ends first: opening a write end waits for one.
-	open(outPipe, unix.O_RDONLY|unix.O_NONBLOCK)
-	open(errPipe, unix.O_RDONLY|unix.O_NONBLOCK)
-	open(outPipe, unix.O_WRONLY)
-	open(errPipe, unix.O_WRONLY)
-	open(exitFile, unix.O_RDWR|unix.O_CREAT|unix.O_EXCL)
-	if err != nil {
-		closeAll(files)
-		return nil, err
-	}
-	growPipe(files[0])
-	growPipe(files[1])
-	return files, nil
+	unix.SetNonblock(p[0], true)
+	growPipe(p[0])
+	return p[0], p[1], nil
 }
 
 // growPipe asks for the room that Outputter promises, or as much as an ordinary
 // user may have.
-func growPipe(f *os.File) {
-	conn, err := f.SyscallConn()
-	if err != nil {
-		return
-	}
-	conn.Control(func(fd uintptr) {
-		for size := 1 << 20; size > 64<<10; size /= 2 {
-			if _, err := unix.FcntlInt(fd, unix.F_SETPIPE_SZ, size); err == nil {
-				return
-			}
+func growPipe(fd int) {
+	for size := 1 << 20; size > 64<<10; size /= 2 {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETPIPE_SZ, size); err == nil {
+			return
 		}
-	})
-}
-
-func closeAll(files []*os.File) {
-	for _, f := range files {
-		f.Close()
 	}
 }
 
 // spawn clones init, which then waits for its plan.
-func (s *start) spawn(recipe *Recipe, group *cgroupOf) error {
-	files, err := s.files()
+func (s *start) spawn(recipe *Recipe) error {
+	outR, outW, err := pipe()
 	if err != nil {
 		return err
 	}
-	defer closeAll(files)
+	defer closeFDs(outR, outW)
+	errR, errW, err := pipe()
+	if err != nil {
+		return err
+	}
+	defer closeFDs(errR, errW)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		return &fault{"socket", "init", err}
 	}
-	theirs := os.NewFile(uintptr(pair[1]), "init")
-	defer theirs.Close()
+	defer closeFDs(pair[1])
 	unix.SetNonblock(pair[0], true)
 	s.conn = os.NewFile(uintptr(pair[0]), "init")
 
-	in := []uintptr{s.v.l.null.Fd(), fdOf(files[2]), fdOf(files[3]), theirs.Fd(), fdOf(files[4]), fdOf(files[0]), fdOf(files[1])}
 	pidfd := -1
 	attr := &syscall.ProcAttr{
-		Env:   []string{"GOGC=off", "GOMAXPROCS=1"},
-		Files: in,
+		Files: fileNumbers(int(s.v.l.null.Fd()), outW, errW, pair[1], int(s.file.Fd()), outR, errR),
 		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: recipe.Namespaces, PidFD: &pidfd},
 	}
 	if recipe.Namespaces&unix.CLONE_NEWUSER != 0 {
 		mapSelf(attr.Sys)
 	}
-	group.join(attr)
+	s.group.join(attr)
 	path := "/proc/self/fd/" + strconv.Itoa(int(s.v.l.init.Fd()))
 	pid, _, err := syscall.StartProcess(path, []string{"ten-init"}, attr)
 	if err != nil {
@@ -205,25 +177,30 @@ func (s *start) spawn(recipe *Recipe, group *cgroupOf) error {
 		return &fault{"clone", "ten-init", err}
 	}
 	s.init = handle{pid: pid, boot: s.v.l.boot}
+	s.pidfd = pidfd
 	s.undo = append(s.undo, func() { endInit(pidfd) })
 	return nil
 }
 
-// fdOf reads a file's number without the side effect of Fd, which would make
-// it blocking.
-func fdOf(f *os.File) (n uintptr) {
-	conn, err := f.SyscallConn()
-	if err == nil {
-		conn.Control(func(fd uintptr) { n = fd })
+func closeFDs(fds ...int) {
+	for _, fd := range fds {
+		unix.Close(fd)
 	}
-	return n
+}
+
+func fileNumbers(fds ...int) []uintptr {
+	list := make([]uintptr, len(fds))
+	for i, fd := range fds {
+		list[i] = uintptr(fd)
+	}
+	return list
 }
 
 // endInit kills and reaps an init whose start failed.
 func endInit(pidfd int) {
 	unix.PidfdSendSignal(pidfd, unix.SIGKILL, nil, 0)
-	unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil)
-	unix.Close(pidfd)
+	for unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED, nil) == unix.EINTR {
+	}
 }
 
 // mapSelf gives init a user namespace in which it is who it was, with the
@@ -234,10 +211,10 @@ func mapSelf(sys *syscall.SysProcAttr) {
 	sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
 }
 
-// commit writes down what was started, the handle last: from then on the
-// instance is found by every daemon to come.
-func (s *start) commit(group *cgroupOf) error {
-	if err := group.adopt(s.init.pid); err != nil {
+// commit writes down what was started: from then on the instance is found by
+// every daemon to come.
+func (s *start) commit(rec *record) error {
+	if err := s.group.adopt(s.init.pid); err != nil {
 		return err
 	}
 	st, err := readStat(s.init.pid)
@@ -245,12 +222,8 @@ func (s *start) commit(group *cgroupOf) error {
 		return &fault{"find", "ten-init", err}
 	}
 	s.init.start = st.start
-	rec := &record{Version: 1, Spec: *s.spec, StartedAt: time.Now(), Cgroup: group != nil}
-	if err := s.dir.writeRecord(rec, recordFile); err != nil {
-		return &fault{"record", s.dir.file(recordFile), cause(err)}
-	}
-	if err := unix.Symlink(s.init.String(), s.dir.file(handleLink)); err != nil {
-		return &fault{"record", s.dir.file(handleLink), err}
+	if err := rec.write(s.file, s.init); err != nil {
+		return &fault{"record", s.file.Name(), cause(err)}
 	}
 	return nil
 }

@@ -2,10 +2,10 @@ package launch
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
-	"io/fs"
-	"os"
+
+	"github.com/google/renameio/v2"
 
 	"github.com/tenement/ten/runtimes"
 )
@@ -13,20 +13,21 @@ import (
 // Update changes the limits of a running incarnation and what is recorded of
 // it; see runtimes.Updater. When the limits cannot be changed, nothing is.
 func (v *Level) Update(_ context.Context, spec runtimes.Spec) error {
-	dir := v.dir(spec.Key)
-	rec, err := dir.readRecord()
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("update %s: %w", spec.Key, runtimes.ErrNotFound)
+	e, err := v.find(spec.Key)
+	if err == nil {
+		err = e.broken
 	}
 	if err != nil {
 		return fmt.Errorf("update %s: %w", spec.Key, err)
 	}
-	rec.Spec.Fields, rec.Spec.Digest, rec.Spec.Revision = spec.Fields, spec.Digest, spec.Revision
-	rec.Spec.StopSignal, rec.Spec.StopTimeout = spec.StopSignal, spec.StopTimeout
-	if err := dir.writeRecord(rec, recordFile+".new"); err != nil {
+	next := e.rec.Spec
+	next.Fields, next.Digest, next.Revision = spec.Fields, spec.Digest, spec.Revision
+	next.StopSignal, next.StopTimeout = spec.StopSignal, spec.StopTimeout
+	b, err := json.Marshal(next)
+	if err != nil {
 		return fmt.Errorf("update %s: %w", spec.Key, err)
 	}
-	if err := os.Rename(dir.file(recordFile+".new"), dir.file(recordFile)); err != nil {
+	if err := renameio.WriteFile(string(v.path(spec.Key))+updateSuffix, b, 0o600, renameio.WithTempDir(v.root())); err != nil {
 		return fmt.Errorf("update %s: %w", spec.Key, err)
 	}
 	return nil

@@ -19,7 +19,7 @@ func buildInit() ([]byte, error) {
 	}
 	defer os.RemoveAll(dir)
 	out := filepath.Join(dir, "ten-init")
-	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -buildid=", "-o", out, "github.com/tenement/ten/cmd/ten-init")
+	cmd := exec.Command("go", "build", "-trimpath", "-ldflags", "-s -w -buildid= -E main.entry", "-o", out, "github.com/tenement/ten/cmd/ten-init")
 	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if msg, err := cmd.CombinedOutput(); err != nil {
 		return nil, fmt.Errorf("build ten-init: %w\n%s", err, msg)

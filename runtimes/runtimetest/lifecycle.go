@@ -163,7 +163,7 @@ func waitOverlapsStop(b *bench) {
 			ended <- result{exit, err}
 		}()
 	}
-	time.Sleep(20 * time.Millisecond)
+	time.Sleep(100 * time.Millisecond) // Wait must find it before Stop removes it
 	b.stop(spec.Key)
 	for range cap(ended) {
 		select {
@@ -253,6 +253,7 @@ func adopts(b *bench) {
 		exit, _ := b.r.Wait(b.Context(), spec.Key)
 		done <- exit
 	}()
+	time.Sleep(100 * time.Millisecond) // Wait must find it before Stop removes it
 	b.stop(spec.Key)
 	select {
 	case exit := <-done:

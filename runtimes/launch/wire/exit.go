@@ -1,38 +1,47 @@
 package wire
 
-// ExitSize is the length of an exit record. The file holding it goes on with
-// OutLen bytes of standard output and ErrLen bytes of standard error: what
-// nobody had read when the instance ended.
+// ExitSize is the length of an exit record, with which the record file begins.
 const ExitSize = 48
 
-// Offsets of the two lengths, so that a reader can say "taken" in place.
-const (
-	OutLenOffset = 32
-	ErrLenOffset = 40
-)
-
-const exitMagic = "tenexit1"
-
-// Exit is the record init leaves when the program has ended.
+// Exit is what init writes when the program has ended. OutLen and ErrLen bytes
+// of standard output and error, which nobody had read, follow each other at
+// Saved in the same file.
 type Exit struct {
 	Code   uint8 // exit status, 128+Signal when a signal ended it
 	Signal uint8
 	OOM    bool
-	Done   bool  // everything else is dead too, and the lengths are final
+	Done   bool  // everything else is dead too, and the rest of the record is final
 	AtNano int64 // wall clock
+	Saved  uint64
 	OutLen uint64
 	ErrLen uint64
+	// OutTaken and ErrTaken are a reader's notes; Encode leaves them out.
+	OutTaken, ErrTaken bool
 }
 
-// Encode writes the record into its fixed form.
-func (e Exit) Encode() [ExitSize]byte {
-	var b [ExitSize]byte
+// Where a reader notes, with a one, that it took all that was saved.
+const (
+	OutTakenOffset = 12
+	ErrTakenOffset = 13
+)
+
+const exitMagic = "tenexit1"
+
+// Encode gives the record its fixed form.
+func (e *Exit) Encode(b *[ExitSize]byte) {
 	copy(b[:], exitMagic)
-	b[8], b[9], b[10] = e.Code, e.Signal, flags(e.OOM, e.Done)
+	b[8], b[9], b[10], b[11] = e.Code, e.Signal, 0, 0
+	if e.OOM {
+		b[10] = 1
+	}
+	if e.Done {
+		b[11] = 1
+	}
+	putUint32(b[12:], 0)
 	putUint64(b[16:], uint64(e.AtNano))
-	putUint64(b[OutLenOffset:], e.OutLen)
-	putUint64(b[ErrLenOffset:], e.ErrLen)
-	return b
+	putUint64(b[24:], e.Saved)
+	putUint64(b[32:], e.OutLen)
+	putUint64(b[40:], e.ErrLen)
 }
 
 // DecodeExit reads a record. It reports false while there is none yet.
@@ -43,11 +52,15 @@ func DecodeExit(b []byte) (Exit, bool) {
 	return Exit{
 		Code:   b[8],
 		Signal: b[9],
-		OOM:    b[10]&1 != 0,
-		Done:   b[10]&2 != 0,
+		OOM:    b[10] == 1,
+		Done:   b[11] == 1,
 		AtNano: int64(uint64At(b[16:])),
-		OutLen: uint64At(b[OutLenOffset:]),
-		ErrLen: uint64At(b[ErrLenOffset:]),
+		Saved:  uint64At(b[24:]),
+		OutLen: uint64At(b[32:]),
+		ErrLen: uint64At(b[40:]),
+
+		OutTaken: b[OutTakenOffset] == 1,
+		ErrTaken: b[ErrTakenOffset] == 1,
 	}, true
 }
 

@@ -1,28 +1,34 @@
 // Package wire is what the launcher and ten-init say to each other: the Plan
 // that goes in, the Fault that comes back when a step of it fails, and the Exit
-// record that init leaves behind. Everything is length-prefixed bytes, and
-// decoding hostile or cut input is an error, never a panic.
+// record that init leaves behind.
 //
-// The package is linked into ten-init, whose size and start time are paid once
-// per instance, so it imports nothing.
+// The half that init uses runs without a heap (see cmd/ten-init), so decoding
+// allocates nothing: a View points into the bytes it was read from. Decoding
+// cut or hostile bytes is a refusal, never a panic.
 package wire
+
+import "unsafe"
 
 // The file descriptors init is started with, beside 0 (the null device), 1 and
 // 2 (the write ends of the output pipes, which the program inherits).
 const (
-	FDConn = 3 // socket: plan and go byte in, fault out; closed = the program runs
-	FDExit = 4 // the exit record, open for writing
-	FDOut  = 5 // read end of the output pipe: keeps writes from failing while nobody listens
-	FDErr  = 6 // the same for standard error
-	FDOOM  = 7 // the cgroup file that counts out-of-memory kills, where a limit is set
+	FDConn   = 3 // socket: plan and go byte in, fault out; closed = the program runs
+	FDRecord = 4 // the record file, whose first bytes are the Exit
+	FDOut    = 5 // read end of the output pipe: keeps writes from failing while nobody listens
+	FDErr    = 6 // the same for standard error
+	FDOOM    = 7 // the cgroup file that counts out-of-memory kills, where a limit is set
 )
 
 // Go is the byte that lets init run the program. Until it arrives, the end of
 // the socket means that the launcher died, and init leaves without a trace.
 const Go = 'g'
 
-// MaxPlan bounds an encoded plan; the kernel's own bound on argv and env is 2 MB.
-const MaxPlan = 8 << 20
+const (
+	// MaxPlan bounds an encoded plan; the kernel's own bound on argv and env is 2 MB.
+	MaxPlan = 4 << 20
+	// MaxMounts bounds the mounts of a plan.
+	MaxMounts = 64
+)
 
 // Mount is a path of the host that the instance sees at the same path.
 type Mount struct {
@@ -32,75 +38,24 @@ type Mount struct {
 
 // Plan is all that init has to do, in the order of its fields.
 type Plan struct {
-	Name string // what init calls itself in a process list
 	// Walls says that init is pid 1 of fresh namespaces and must build the
 	// instance's own view. Without it init only adopts orphans.
 	Walls    bool
-	Mounts   []Mount  // opened before anything is covered
-	Covered  []string // directories hidden under an empty read-only one, parents first
+	Mounts   []Mount  // opened before anything is covered; outer before inner
 	Scratch  []string // directories replaced by a private, writable, empty one
+	Covered  []string // directories hidden under an empty read-only one
 	Hostname string
-	// DropAmbient gives up the capabilities that an ordinary user's init
-	// was lent inside its user namespace.
+	// DropAmbient gives up the capabilities that an ordinary user's init was
+	// lent inside its user namespace.
 	DropAmbient bool
 	HasOOM      bool // FDOOM is open
+	// Trial ends init after the walls, successfully, instead of running anything.
+	Trial bool
 
 	Dir  string
+	Path string // where Argv[0] is looked up when it holds no slash
 	Argv []string
 	Env  []string
-	Path string // where Argv[0] is looked up when it holds no slash
-}
-
-// AppendPlan encodes a plan behind its own length.
-func AppendPlan(b []byte, p *Plan) []byte {
-	start := len(b)
-	b = append(b, 0, 0, 0, 0)
-	b = appendString(b, p.Name)
-	b = append(b, flags(p.Walls, p.DropAmbient, p.HasOOM))
-	b = appendUint(b, uint64(len(p.Mounts)))
-	for _, m := range p.Mounts {
-		b = appendString(b, m.Path)
-		b = append(b, flags(m.Writable))
-	}
-	b = appendStrings(b, p.Covered)
-	b = appendStrings(b, p.Scratch)
-	b = appendString(b, p.Hostname)
-	b = appendString(b, p.Dir)
-	b = appendStrings(b, p.Argv)
-	b = appendStrings(b, p.Env)
-	b = appendString(b, p.Path)
-	putUint32(b[start:], uint32(len(b)-start-4))
-	return b
-}
-
-// PlanSize reads the length in front of a plan: how many bytes follow the
-// first four. It reports false for a length that no plan has.
-func PlanSize(head []byte) (int, bool) {
-	if len(head) < 4 {
-		return 0, false
-	}
-	n := uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16 | uint32(head[3])<<24
-	return int(n), n <= MaxPlan
-}
-
-// DecodePlan reads what AppendPlan wrote, without the length in front. The
-// strings of the plan share b.
-func DecodePlan(b []byte) (*Plan, bool) {
-	r := reader{b: b}
-	p := &Plan{Name: r.string()}
-	f := r.byte()
-	p.Walls, p.DropAmbient, p.HasOOM = f&1 != 0, f&2 != 0, f&4 != 0
-	for n := r.count(); n > 0 && !r.bad; n-- {
-		p.Mounts = append(p.Mounts, Mount{Path: r.string(), Writable: r.byte()&1 != 0})
-	}
-	p.Covered = r.strings()
-	p.Scratch = r.strings()
-	p.Hostname = r.string()
-	p.Dir = r.string()
-	p.Argv = r.strings()
-	p.Env = r.strings()
-	p.Path = r.string()
-	return p, !r.bad && len(r.b) == 0 && len(p.Argv) > 0
 }
 
 // Fault is the one message init sends when a step fails.
@@ -110,26 +65,111 @@ type Fault struct {
 	Errno  uint32
 }
 
-// AppendFault encodes a fault.
-func AppendFault(b []byte, f Fault) []byte {
-	b = appendUint(b, uint64(f.Errno))
-	b = appendString(b, f.Step)
-	return appendString(b, f.Object)
+// AppendPlan encodes a plan behind its own length. Every string is followed by
+// a zero byte, as system calls want it.
+func AppendPlan(b []byte, p *Plan) []byte {
+	start := len(b)
+	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropAmbient, p.HasOOM, p.Trial))
+	b = appendUint32(b, len(p.Mounts))
+	for _, m := range p.Mounts {
+		b = appendString(append(b, bits(m.Writable)), m.Path)
+	}
+	b = appendStrings(b, p.Scratch)
+	b = appendStrings(b, p.Covered)
+	b = appendString(b, p.Hostname)
+	b = appendString(b, p.Dir)
+	b = appendString(b, p.Path)
+	b = appendStrings(b, p.Argv)
+	b = appendStrings(b, p.Env)
+	putUint32(b[start:], uint32(len(b)-start-4))
+	return b
 }
 
-// DecodeFault reads what AppendFault wrote.
-func DecodeFault(b []byte) (Fault, bool) {
+// View is a Plan as init reads it.
+type View struct {
+	Walls, DropAmbient, HasOOM, Trial bool
+	Mounts                            List // of mounts: use NextMount
+	Scratch, Covered                  List
+	Hostname, Dir, Path               string
+	Argv, Env                         List
+}
+
+// PlanSize reads the length in front of a plan: how many bytes follow the
+// first four. It reports false for a length that no plan has.
+func PlanSize(head *[4]byte) (int, bool) {
+	n := uint32(head[0]) | uint32(head[1])<<8 | uint32(head[2])<<16 | uint32(head[3])<<24
+	return int(n), n <= MaxPlan
+}
+
+// Decode reads what AppendPlan wrote, without the length in front. The view's
+// strings share b and are each followed by a zero byte.
+func (v *View) Decode(b []byte) bool {
 	r := reader{b: b}
-	f := Fault{Errno: uint32(r.uint())}
-	f.Step = r.string()
-	f.Object = r.string()
-	return f, !r.bad && len(r.b) == 0
+	f := r.byte()
+	v.Walls, v.DropAmbient, v.HasOOM, v.Trial = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	v.Mounts = r.list(true)
+	v.Scratch = r.list(false)
+	v.Covered = r.list(false)
+	v.Hostname = r.string()
+	v.Dir = r.string()
+	v.Path = r.string()
+	v.Argv = r.list(false)
+	v.Env = r.list(false)
+	return !r.bad && len(r.b) == 0 && v.Argv.Len > 0 && v.Mounts.Len <= MaxMounts
 }
 
-func flags(bits ...bool) byte {
+// List is a sequence of strings or mounts; a copy of it starts anew.
+type List struct {
+	Len int
+	r   reader
+}
+
+// Next takes the next string off the list.
+func (l *List) Next(s *string) bool {
+	if l.Len == 0 {
+		return false
+	}
+	l.Len--
+	*s = l.r.string()
+	return true
+}
+
+// NextMount takes the next mount off the list.
+func (l *List) NextMount(m *Mount) bool {
+	if l.Len == 0 {
+		return false
+	}
+	l.Len--
+	m.Writable = l.r.byte()&1 != 0
+	m.Path = l.r.string()
+	return true
+}
+
+// MaxFault bounds an encoded fault; longer objects are cut.
+const MaxFault = 4096
+
+// Encode writes the fault into b and returns its length.
+func (f *Fault) Encode(b *[MaxFault]byte) int {
+	putUint32(b[:], f.Errno)
+	n := copy(b[5:5+32], f.Step)
+	b[4] = byte(n)
+	return 5 + n + copy(b[5+n:], f.Object)
+}
+
+// DecodeFault reads what Encode wrote.
+func DecodeFault(b []byte) (Fault, bool) {
+	if len(b) < 5 || len(b) < 5+int(b[4]) {
+		return Fault{}, false
+	}
+	end := 5 + int(b[4])
+	errno := uint32(b[0]) | uint32(b[1])<<8 | uint32(b[2])<<16 | uint32(b[3])<<24
+	return Fault{Step: string(b[5:end]), Object: string(b[end:]), Errno: errno}, true
+}
+
+func bits(on ...bool) byte {
 	var f byte
-	for i, on := range bits {
-		if on {
+	for i, b := range on {
+		if b {
 			f |= 1 << i
 		}
 	}
@@ -140,20 +180,16 @@ func putUint32(b []byte, n uint32) {
 	b[0], b[1], b[2], b[3] = byte(n), byte(n>>8), byte(n>>16), byte(n>>24)
 }
 
-func appendUint(b []byte, n uint64) []byte {
-	for n >= 0x80 {
-		b = append(b, byte(n)|0x80)
-		n >>= 7
-	}
-	return append(b, byte(n))
+func appendUint32(b []byte, n int) []byte {
+	return append(b, byte(n), byte(n>>8), byte(n>>16), byte(n>>24))
 }
 
 func appendString(b []byte, s string) []byte {
-	return append(appendUint(b, uint64(len(s))), s...)
+	return append(append(appendUint32(b, len(s)), s...), 0)
 }
 
 func appendStrings(b []byte, list []string) []byte {
-	b = appendUint(b, uint64(len(list)))
+	b = appendUint32(b, len(list))
 	for _, s := range list {
 		b = appendString(b, s)
 	}
@@ -170,7 +206,7 @@ type reader struct {
 func (r *reader) fail() { r.b, r.bad = nil, true }
 
 func (r *reader) byte() byte {
-	if len(r.b) == 0 {
+	if len(r.b) < 1 {
 		r.fail()
 		return 0
 	}
@@ -179,24 +215,16 @@ func (r *reader) byte() byte {
 	return c
 }
 
-func (r *reader) uint() uint64 {
-	var n uint64
-	for shift := 0; shift < 63; shift += 7 {
-		c := r.byte()
-		n |= uint64(c&0x7f) << shift
-		if c < 0x80 {
-			return n
-		}
-	}
-	r.fail()
-	return 0
-}
-
-// count reads the length of a list or string, each element of which takes at
-// least one of the bytes that follow.
+// count reads a length; what it counts takes at least one byte each of those
+// that follow.
 func (r *reader) count() int {
-	n := r.uint()
-	if n > uint64(len(r.b)) {
+	if len(r.b) < 4 {
+		r.fail()
+		return 0
+	}
+	n := uint32(r.b[0]) | uint32(r.b[1])<<8 | uint32(r.b[2])<<16 | uint32(r.b[3])<<24
+	r.b = r.b[4:]
+	if uint64(n) > uint64(len(r.b)) {
 		r.fail()
 		return 0
 	}
@@ -205,19 +233,24 @@ func (r *reader) count() int {
 
 func (r *reader) string() string {
 	n := r.count()
-	s := string(r.b[:n])
-	r.b = r.b[n:]
+	if r.bad || n >= len(r.b) || r.b[n] != 0 {
+		r.fail()
+		return ""
+	}
+	s := unsafe.String(&r.b[0], n)
+	r.b = r.b[n+1:]
 	return s
 }
 
-func (r *reader) strings() []string {
-	n := r.count()
-	if n == 0 {
-		return nil
+// list checks a list as a whole, so that walking it later cannot fail.
+func (r *reader) list(mounts bool) List {
+	l := List{Len: r.count()}
+	l.r = *r
+	for n := l.Len; n > 0 && !r.bad; n-- {
+		if mounts {
+			r.byte()
+		}
+		r.string()
 	}
-	list := make([]string, 0, n)
-	for ; n > 0 && !r.bad; n-- {
-		list = append(list, r.string())
-	}
-	return list
+	return l
 }

@@ -1,0 +1,110 @@
+package main
+
+import (
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/tenement/ten/runtimes/launch/wire"
+)
+
+// Every argument and variable took at least five bytes of the plan.
+var (
+	argv [wire.MaxPlan / 5]uintptr
+	envp [wire.MaxPlan / 5]uintptr
+)
+
+// run starts the program and returns its pid. Whether exec succeeds only the
+// child learns: it reports a fault on the socket itself, and closes it by
+// succeeding.
+func run(plan *wire.View) uintptr {
+	list(&argv, plan.Argv)
+	list(&envp, plan.Env)
+	self, _ := value(unix.SYS_GETPID, 0, 0, 0)
+	pid, e := fork()
+	check("fork", "program", e)
+	if pid == 0 {
+		becomeProgram(plan, self)
+	}
+	return pid
+}
+
+// list fills a zero-terminated array of C strings.
+func list(array *[wire.MaxPlan / 5]uintptr, l wire.List) {
+	var s string
+	for i := 0; i < len(array)-1 && l.Next(&s); i++ {
+		array[i] = addr(s)
+	}
+}
+
+// fork makes a plain copy of the process, which is small enough.
+func fork() (uintptr, syscall.Errno) {
+	pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	return pid, e
+}
+
+// becomeProgram ends in the program or in a fault.
+func becomeProgram(plan *wire.View, parent uintptr) {
+	call(unix.SYS_SETSID, 0, 0, 0, 0, 0)
+	if !plan.Walls {
+		// Without a pid namespace the program must not outlive an init that
+		// somebody killed: it would be lost to Stop.
+		call(unix.SYS_PRCTL, unix.PR_SET_PDEATHSIG, uintptr(unix.SIGKILL), 0, 0, 0)
+		if now, _ := value(unix.SYS_GETPPID, 0, 0, 0); now != parent {
+			exit(1)
+		}
+	}
+	if plan.DropAmbient {
+		check("capabilities", "ambient", call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+	}
+	check("chdir", plan.Dir, call(unix.SYS_CHDIR, addr(plan.Dir), 0, 0, 0, 0))
+	maskSignals(0)
+	var name string
+	first := plan.Argv
+	first.Next(&name)
+	if hasSlash(name) {
+		fail("exec", name, exec(addr(name)))
+	}
+	fail("exec", name, execInPath(name, plan.Path))
+}
+
+func exec(path uintptr) syscall.Errno {
+	return call(unix.SYS_EXECVE, path, uintptr(unsafe.Pointer(&argv)), uintptr(unsafe.Pointer(&envp)), 0, 0)
+}
+
+// execInPath tries the directories of path in turn, in the instance's own view.
+// A file that may not be executed is remembered and passed over.
+func execInPath(name, path string) syscall.Errno {
+	worst := unix.ENOENT
+	for len(path) > 0 {
+		end := 0
+		for end < len(path) && path[end] != ':' {
+			end++
+		}
+		if end > 0 && end+1+len(name) < len(pathCopy) {
+			n := copy(pathCopy[:], path[:end])
+			pathCopy[n] = '/'
+			n += 1 + copy(pathCopy[n+1:], name)
+			pathCopy[n] = 0
+			switch e := exec(bytesAddr(pathCopy[:])); e {
+			case unix.ENOENT, unix.ENOTDIR:
+			case unix.EACCES:
+				worst = e
+			default:
+				return e
+			}
+		}
+		path = path[min(end+1, len(path)):]
+	}
+	return worst
+}
+
+func hasSlash(s string) bool {
+	for i := 0; i < len(s); i++ {
+		if s[i] == '/' {
+			return true
+		}
+	}
+	return false
+}
