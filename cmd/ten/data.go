@@ -83,7 +83,7 @@ func runDataList(ctx context.Context, e *env, asJSON bool) error {
 	for _, d := range list {
 		owner := string(d.Phase)
 		if owner == "" {
-			owner = "nobody"
+			owner = "none"
 		}
 		rows = append(rows, []string{d.Instance, bytesText(d.Bytes), owner, d.Path})
 	}
@@ -162,7 +162,7 @@ func parseIDs(names []string) ([]runtimes.ID, error) {
 // removeData moves the directory out of reach first, so that an instance which
 // starts meanwhile finds all of it or nothing.
 func removeData(dataDir string, id runtimes.ID) error {
-	trash := filepath.Join(dataDir, ".ten", "trash")
+	trash := filepath.Join(dataDir, stateDir, "trash")
 	if err := os.MkdirAll(trash, 0o700); err != nil {
 		return err
 	}
@@ -182,29 +182,42 @@ func removeData(dataDir string, id runtimes.ID) error {
 }
 
 // owners gives the data directory and how the instances of this host stand, as
-// its daemon sees them.
+// its daemon sees them, or without one as far as they run.
 func (e *env) owners(ctx context.Context) (string, map[runtimes.ID]runtimes.Phase, error) {
-	if e.server != "" {
-		return "", nil, &usageError{errors.New("data lies on the host itself: give --data-dir, not --server")}
+	if e.isRemote() {
+		return "", nil, &usageError{errors.New("data lies on the host itself: give --data-dir, not a server")}
 	}
 	dataDir, err := e.findDataDir()
 	if err != nil {
 		return "", nil, err
 	}
+	phases := map[runtimes.ID]runtimes.Phase{}
+	note := func(id runtimes.ID, phase runtimes.Phase) {
+		if !phases[id].Alive() { // one living incarnation is enough
+			phases[id] = phase
+		}
+	}
 	c := api.NewLocalClient(dataDir)
 	defer c.Close()
 	list, err := c.Instances(ctx, true)
+	for _, i := range list {
+		note(runtimes.ID{Service: i.Service, Instance: i.ID}, i.Phase)
+	}
+	absent, ok := errors.AsType[*api.NotRunningError](err)
+	if !ok {
+		return dataDir, phases, err
+	}
+	host, err := e.localHost(absent)
 	if err != nil {
 		return "", nil, err
 	}
-	phases := map[runtimes.ID]runtimes.Phase{}
-	for _, i := range list {
-		id := runtimes.ID{Service: i.Service, Instance: i.ID}
-		if !phases[id].Alive() { // one living incarnation is enough
-			phases[id] = i.Phase
-		}
+	defer host.close()
+	fmt.Fprintf(e.stderr, "ten: no daemon answers at %s: only what runs is known\n", c.Where())
+	found, err := host.instances(ctx)
+	for _, i := range found {
+		note(i.Spec.Key.ID, i.Phase)
 	}
-	return dataDir, phases, nil
+	return dataDir, phases, err
 }
 
 // instanceDirs finds SERVICE/ID in a data directory, sorted. What is not named

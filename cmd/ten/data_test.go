@@ -38,7 +38,7 @@ func TestDataDirectories(t *testing.T) {
 	}
 	stdout, stderr, code := ten(t, dir, "data", "list", "--data-dir", dir)
 	want := fmt.Sprintf(`INSTANCE             SIZE     OWNER    PATH
-gone:main            0 B      nobody   %[1]s/gone/main
+gone:main            0 B      none     %[1]s/gone/main
 web:old              5 B      stopped  %[1]s/web/old
 web:prod             1.5 kB   running  %[1]s/web/prod
 `, dir)

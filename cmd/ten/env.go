@@ -32,13 +32,20 @@ const (
 	systemDataDir  = "/var/lib/tenement"
 )
 
+// serverURL is the address that was given instead of a data directory, or "".
+func (e *env) serverURL() string {
+	if e.server == "" && e.dataDir == "" {
+		return e.getenv(envServer)
+	}
+	return e.server
+}
+
+// isRemote reports whether the host's own files may be out of reach.
+func (e *env) isRemote() bool { return e.serverURL() != "" }
+
 // client gives a client of the daemon that the command line means.
 func (e *env) client() (*api.Client, error) {
-	server := e.server
-	if server == "" && e.dataDir == "" {
-		server = e.getenv(envServer)
-	}
-	if server != "" {
+	if server := e.serverURL(); server != "" {
 		c, err := api.NewClient(server)
 		if err != nil {
 			return nil, &usageError{err}

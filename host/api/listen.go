@@ -27,7 +27,7 @@ func SocketPath(dataDir string) string { return filepath.Join(dataDir, SocketNam
 // its socket. A socket that a dead daemon left is replaced; a live daemon is a
 // *RunningError. Closing the listener removes the socket and frees the directory.
 func Listen(dataDir string) (net.Listener, error) {
-	lock, err := lockDir(dataDir)
+	lock, err := Lock(dataDir)
 	if err != nil {
 		return nil, err
 	}
@@ -45,8 +45,9 @@ func Listen(dataDir string) (net.Listener, error) {
 	return &listener{UnixListener: l, path: path, lock: lock}, nil
 }
 
-// lockDir takes the lock file of dataDir or says who has it.
-func lockDir(dataDir string) (*os.File, error) {
+// Lock takes the data directory, which must exist, for this process until the
+// file is closed, or is a *RunningError. No daemon starts on it meanwhile.
+func Lock(dataDir string) (*os.File, error) {
 	lock, err := os.OpenFile(filepath.Join(dataDir, lockName), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
