@@ -6,6 +6,7 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
+	"log"
 	"net"
 	"net/http"
 	"net/http/cgi"
@@ -88,8 +89,9 @@ func httpBackend(t *testing.T, base string, token func() string) (url, caFile st
 	if _, err := os.Stat(exe); err != nil {
 		t.Skip("git http-backend is not installed")
 	}
-	backend := &cgi.Handler{Path: exe, Env: append(gitEnv(), "GIT_PROJECT_ROOT="+base, "GIT_HTTP_EXPORT_ALL=1")}
-	srv := httptest.NewTLSServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	backend := &cgi.Handler{Path: exe, Env: append(gitEnv(), "GIT_PROJECT_ROOT="+base, "GIT_HTTP_EXPORT_ALL=1"),
+		Stderr: io.Discard, Logger: log.New(io.Discard, "", 0)}
+	srv := httptest.NewUnstartedServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if _, pass, _ := r.BasicAuth(); token != nil && pass != token() {
 			w.Header().Set("WWW-Authenticate", "Basic")
 			http.Error(w, strings.Repeat("<html>no</html>\n", 100), http.StatusUnauthorized)
@@ -97,6 +99,8 @@ func httpBackend(t *testing.T, base string, token func() string) (url, caFile st
 		}
 		backend.ServeHTTP(w, r)
 	}))
+	srv.Config.ErrorLog = log.New(io.Discard, "", 0)
+	srv.StartTLS()
 	t.Cleanup(srv.Close)
 	caFile = filepath.Join(t.TempDir(), "ca.pem")
 	writeFile(t, caFile, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: srv.Certificate().Raw})))
