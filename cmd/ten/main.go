@@ -56,8 +56,10 @@ func run(ctx context.Context, e *env, args []string) int {
 func commands(e *env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupDesire: {
+			newValidateCommand(e),
 			newPlanCommand(e),
 			newApplyCommand(e),
+			newSchemaCommand(e),
 		},
 		groupLook: {
 			newStatusCommand(e),
