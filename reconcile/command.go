@@ -20,7 +20,10 @@ var _ api.Actor = (*Loop)(nil)
 
 // Do carries out one command of a person.
 func (l *Loop) Do(ctx context.Context, c api.Command) (string, error) {
-	l.log.Info("command given", "action", c.Verb, "service", c.Service, "instance", c.Instance, "revision", c.Revision, "by", c.By)
+	if err := l.up(ctx); err != nil {
+		return "", err
+	}
+	l.log.Info("command given", "action", c.Verb, "service", c.Service, "instance", c.Instance, "revision", c.Revision, "reason", "asked by "+c.By)
 	switch c.Verb {
 	case api.VerbPause:
 		return l.doPause(ctx, c)
@@ -300,6 +303,9 @@ func StopAll(ctx context.Context, levels map[runtimes.Level]runtimes.Runtime) (i
 // Apply applies a directory of this host, or the source as it is now, and
 // reports until it is done.
 func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Event)) error {
+	if err := l.up(ctx); err != nil {
+		return err
+	}
 	d, err := l.wanted(ctx, r)
 	if err != nil {
 		return err
@@ -327,7 +333,7 @@ func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Ev
 	if err := l.cfg.Store.ClearHold(ctx); err != nil {
 		return err
 	}
-	l.log.Info("apply asked for", "revision", short(d.Revision), "by", r.By)
+	l.log.Info("apply asked for", "revision", short(d.Revision), "reason", "asked by "+r.By)
 	l.mu.Lock()
 	l.status.attempted, l.status.subject = d.Revision, d.Subject
 	l.mu.Unlock()

@@ -115,7 +115,7 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 		l.invalid(ctx, snap, problems)
 		return nil
 	}
-	l.log.Info("revision accepted", "revision", short(snap.Revision), "subject", snap.Subject)
+	l.log.Info("revision accepted", "revision", short(snap.Revision), "reason", snap.Subject)
 	l.offer(d)
 	return nil
 }

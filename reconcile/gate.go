@@ -2,7 +2,9 @@ package reconcile
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/tenement/ten/host/probe"
@@ -11,9 +13,7 @@ import (
 )
 
 const (
-	gateFirst = time.Millisecond      // between the first probes of a starting instance
-	gateLast  = 25 * time.Millisecond // what the pause grows to
-	gateHold  = 200 * time.Millisecond
+	gateHold  = 200 * time.Millisecond // between probes while min_healthy runs
 	lastLines = 20
 )
 
@@ -45,32 +45,48 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 	})
 }
 
-// ready probes until the first answer, ever more slowly.
+// ready waits for the first answer, the program's end, or startup_timeout.
 func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.Result, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.StartupTimeout, errSlow)
 	defer cancel()
-	pause := gateFirst
-	var last probe.Result
-	for {
-		last = l.cfg.Prober.Probe(ctx, target(s, t))
-		if last.Healthy {
-			return last, nil
-		}
+	wait, ended := context.WithCancelCause(ctx)
+	defer ended(nil)
+	stop := make(chan struct{})
+	defer close(stop)
+	go func() {
 		select {
 		case <-t.ended:
-			return last, fmt.Errorf("%s before it was ready", t.exit)
-		case <-ctx.Done():
-			if context.Cause(ctx) == errSlow {
-				return last, fmt.Errorf("not ready within %s: %s", s.StartupTimeout, last.Text)
-			}
-			return last, context.Cause(ctx)
-		case <-time.After(pause):
+			ended(errEnded)
+		case <-stop:
 		}
-		pause = min(pause*3/2, gateLast)
+	}()
+	r, err := l.cfg.Prober.WaitReady(wait, target(s, t), 0)
+	switch {
+	case err == nil:
+		return r, stranger(r, t)
+	case context.Cause(wait) == errEnded:
+		return r, fmt.Errorf("%s before it was ready", t.exit)
+	case context.Cause(ctx) == errSlow:
+		return r, fmt.Errorf("not ready within %s: %s", s.StartupTimeout, r.Text)
 	}
+	return r, context.Cause(ctx)
 }
 
-var errSlow = fmt.Errorf("startup_timeout is over")
+var (
+	errSlow  = errors.New("startup_timeout is over")
+	errEnded = errors.New("the program ended")
+)
+
+// stranger refuses an answer that came from somebody else's listener on the port.
+func stranger(r probe.Result, t *tracked) error {
+	if t.pid == 0 || t.spec.Port == 0 || strings.HasPrefix(r.Address, "unix:") {
+		return nil
+	}
+	if pid, command, yes := probe.Stranger(t.spec.Port, t.pid); yes {
+		return fmt.Errorf("port %d is answered by %s (pid %d), not by this instance", t.spec.Port, command, pid)
+	}
+	return nil
+}
 
 // steady keeps watching for the given time that an incarnation lives and check
 // holds, then opens its gate.

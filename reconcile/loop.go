@@ -59,6 +59,8 @@ type Loader interface {
 // Prober asks instances whether they answer.
 type Prober interface {
 	Probe(ctx context.Context, t probe.Target) probe.Result
+	// WaitReady asks until the answer is good or ctx ends.
+	WaitReady(ctx context.Context, t probe.Target, interval time.Duration) (probe.Result, error)
 }
 
 // Output keeps what instances print.
@@ -99,6 +101,7 @@ type Loop struct {
 
 	submit    chan *desired // newest accepted revision waiting for rollout; holds one
 	kick      chan struct{} // something in dirty
+	running   chan struct{} // closed once Run has adopted what runs; before, nobody is answered
 	downed    chan struct{} // closed by the down command
 	goingDown sync.Once
 	group     *errgroup.Group
@@ -147,6 +150,7 @@ func New(cfg Config) *Loop {
 		log:      cfg.Log,
 		submit:   make(chan *desired, 1),
 		kick:     make(chan struct{}, 1),
+		running:  make(chan struct{}),
 		downed:   make(chan struct{}),
 		looked:   make(chan struct{}),
 		world:    map[runtimes.Key]*tracked{},
@@ -169,6 +173,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	if err := l.restore(ctx); err != nil {
 		return err
 	}
+	close(l.running)
 	group.Go(func() error { return l.follow(ctx) })
 	group.Go(func() error { return l.rollouts(ctx) })
 	group.Go(func() error { return l.supervise(ctx) })
@@ -269,7 +274,7 @@ func (l *Loop) adopt(ctx context.Context, d *desired) error {
 	if err := l.cfg.Store.SawGeneration(ctx, highest); err != nil {
 		return err
 	}
-	l.log.Info("instances adopted", "count", len(obs.Instances))
+	l.log.Info("instances adopted", "reason", fmt.Sprintf("%d found running", len(obs.Instances)))
 	l.poke()
 	return nil
 }
@@ -295,6 +300,16 @@ func (l *Loop) dropBuilds(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// up waits until Run has adopted what runs.
+func (l *Loop) up(ctx context.Context) error {
+	select {
+	case <-l.running:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }
 
 // path joins parts beneath the data directory.

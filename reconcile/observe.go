@@ -13,6 +13,7 @@ import (
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/host/probe"
 	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/source"
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
 )
@@ -69,7 +70,7 @@ func (l *Loop) observe(ctx context.Context, d *desired, service string) (plan.Ob
 		return obs, err
 	}
 	if d != nil {
-		ask := needs(d.Model, service)
+		ask := Asks(d.Model, service)
 		l.observeHost(ask, d, &obs)
 	}
 	return obs, nil
@@ -130,8 +131,10 @@ func support(err error) plan.Support {
 	return s
 }
 
-// needs lists what a model asks of the host: commands to be found, ports to be free.
-func needs(m *schema.Model, service string) api.Ask {
+// Asks lists what a model asks of the host: commands to be found, ports to be
+// free; of one service, or of all when service is "". Who plans away from the
+// loop must ask the same, or the two plans differ.
+func Asks(m *schema.Model, service string) api.Ask {
 	var ask api.Ask
 	for _, s := range m.Services {
 		if service != "" && s.Name != service {
@@ -152,13 +155,13 @@ func needs(m *schema.Model, service string) api.Ask {
 // observeHost answers what a model asks of the host.
 func (l *Loop) observeHost(ask api.Ask, d *desired, obs *plan.Observed) {
 	obs.Host.Commands = map[string]string{}
+	if d != nil && d.Tree != nil { // else the question is left to the start
+		obs.Host.Commands = MissingInSource(d.Model, d.Tree, ask)
+	}
 	obs.Host.Ports = map[int]plan.Holder{}
 	seen := map[string]string{}
 	for _, c := range ask.Commands {
-		if strings.Contains(c.Command, "/") && !filepath.IsAbs(c.Command) {
-			if why := missingInSource(d, c); why != "" {
-				obs.Host.Commands[c.Service] = why
-			}
+		if inSource(c) {
 			continue
 		}
 		key := string(c.Level) + "\x00" + c.Path + "\x00" + c.Command
@@ -219,25 +222,30 @@ func notExecutable(file string) string {
 	return ""
 }
 
-// missingInSource says why a command relative to the source is not there, or
-// "". Without a tree (a model read back from disk) the question is left to the start.
-func missingInSource(d *desired, c api.CommandAsk) string {
-	if d == nil || d.Tree == nil {
-		return ""
+// inSource reports whether a command is a file of the service's source.
+func inSource(c api.CommandAsk) bool {
+	return strings.Contains(c.Command, "/") && !filepath.IsAbs(c.Command)
+}
+
+// MissingInSource says, by service, why a command that lies in the source can't
+// be run from it. The tree, not the host, knows, so Observe alone can't tell.
+func MissingInSource(m *schema.Model, tree source.Tree, ask api.Ask) map[string]string {
+	missing := map[string]string{}
+	for _, c := range ask.Commands {
+		s := m.Service(c.Service)
+		if !inSource(c) || s == nil || filepath.IsAbs(s.Workdir) || strings.Contains(s.Workdir, "{") {
+			continue
+		}
+		file := path.Join(s.Source, s.Workdir, c.Command)
+		info, err := tree.Stat(file)
+		switch {
+		case err != nil:
+			missing[c.Service] = fmt.Sprintf("%s: no such file in the repository", file)
+		case info.IsDir():
+			missing[c.Service] = file + ": is a directory"
+		case info.Mode().IsRegular() && info.Mode()&0o111 == 0:
+			missing[c.Service] = fmt.Sprintf("%s: is not executable (git update-index --chmod=+x %s)", file, file)
+		}
 	}
-	s := d.Model.Service(c.Service)
-	if s == nil || filepath.IsAbs(s.Workdir) || strings.Contains(s.Workdir, "{") {
-		return ""
-	}
-	file := path.Join(s.Source, s.Workdir, c.Command)
-	info, err := d.Tree.Stat(file)
-	switch {
-	case err != nil:
-		return fmt.Sprintf("%s: no such file in the repository", file)
-	case info.IsDir():
-		return file + ": is a directory"
-	case info.Mode().IsRegular() && info.Mode()&0o111 == 0:
-		return fmt.Sprintf("%s: is not executable (git update-index --chmod=+x %s)", file, file)
-	}
-	return ""
+	return missing
 }

@@ -124,7 +124,7 @@ func (l *Loop) prepare(ctx context.Context, d *desired) (p plan.Plan, ids []runt
 		if p.Guard != nil {
 			l.hold(d, stateBlocked, fmt.Sprintf("revision %s would remove %d of %d instances", short(d.Revision), len(p.Guard.Removed), p.Guard.Declared),
 				"look with: ten plan; if it is meant: ten approve "+short(d.Revision))
-			l.log.Warn("removal guard raised", "revision", short(d.Revision), "count", len(p.Guard.Removed))
+			l.log.Warn("removal guard raised", "revision", short(d.Revision), "reason", fmt.Sprintf("%d of %d instances would go", len(p.Guard.Removed), p.Guard.Declared))
 			return p, ids, true, nil
 		}
 		_, _, need := due(p)

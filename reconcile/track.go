@@ -22,6 +22,7 @@ const unhealthyAfter = 3
 // tells. It may be lost at any time: a restarted daemon finds it out again.
 type tracked struct {
 	spec     runtimes.Spec
+	pid      int
 	address  string
 	health   runtimes.Health
 	text     string // the last failed probe, in words
@@ -55,7 +56,7 @@ func (l *Loop) track(ctx context.Context, in runtimes.Instance) plan.Instance {
 			close(t.ended)
 		}
 	}
-	t.spec = in.Spec
+	t.spec, t.pid = in.Spec, in.Pid
 	p := plan.Instance{
 		Instance: in, Health: t.health, HealthText: t.text, Address: t.address,
 		GateOpen: t.open, Restarts: l.restarts(in.Spec.Key.ID, time.Now()),

@@ -18,6 +18,9 @@ var _ api.Viewer = (*Loop)(nil)
 
 // Status tells how the host stands.
 func (l *Loop) Status(ctx context.Context) (api.Status, error) {
+	if err := l.up(ctx); err != nil {
+		return api.Status{}, err
+	}
 	pauses, err := l.cfg.Store.Pauses(ctx, time.Now())
 	if err != nil {
 		return api.Status{}, err
@@ -92,6 +95,9 @@ func count(rows []api.Instance) api.Counts {
 
 // Instances lists what runs; with all, also what sleeps, has stopped or failed.
 func (l *Loop) Instances(ctx context.Context, all bool) ([]api.Instance, error) {
+	if err := l.up(ctx); err != nil {
+		return nil, err
+	}
 	l.mu.Lock()
 	d := l.force
 	l.mu.Unlock()
@@ -160,6 +166,9 @@ func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed)
 
 // Observe answers for a model that a person has at their desk.
 func (l *Loop) Observe(ctx context.Context, ask api.Ask) (plan.Observed, error) {
+	if err := l.up(ctx); err != nil {
+		return plan.Observed{}, err
+	}
 	obs, err := l.observe(ctx, nil, "")
 	if err != nil {
 		return obs, err

@@ -266,7 +266,7 @@ func (w *world) down() {
 		w.t.Fatal(err)
 	}
 	if err := w.daemon.Wait(); err != nil {
-		w.t.Errorf("the daemon ended with %v after down", err)
+		w.t.Errorf("the daemon ended with %v after down\n%s", err, w.log())
 	}
 	w.daemon = nil
 }

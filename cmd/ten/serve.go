@@ -158,7 +158,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 			return errors.Join(err, group.Wait())
 		}
 	}
-	log.Info("serving", "host", o.host, "source", origin, "dir", dataDir)
+	log.Info("daemon started", "host", o.host, "reason", origin+" in "+dataDir)
 	return group.Wait()
 }
 
@@ -243,7 +243,7 @@ func serveWebhook(ctx context.Context, group *errgroup.Group, e *env, o serveOpt
 		return nil
 	})
 	context.AfterFunc(ctx, func() { srv.Close() })
-	log.Info("webhook listening", "address", l.Addr().String())
+	log.Info("webhook opened", "reason", "listening on "+l.Addr().String())
 	return nil
 }
 

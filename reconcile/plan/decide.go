@@ -196,13 +196,16 @@ func (r *round) outdated(s *schema.Service, cands []candidate, c candidate) {
 	r.actions = append(r.actions, clash(s, a, cands))
 }
 
-// ended deals with an instance of which nothing runs.
+// ended deals with an instance of which nothing runs. The restart policy holds
+// for one that somebody asked for too: to be started once more, what ended for
+// good has to be removed first.
 func (r *round) ended(s *schema.Service, cands []candidate) {
 	c := cands[len(cands)-1]
 	id := c.Spec.Key.ID
 	asleep := c.Phase == runtimes.Sleeping || s.OnDemand
 	switch {
 	case asleep && !r.awake[id]:
+		r.cleanup(except(cands, c.Spec.Key), c.Spec.Key)
 		return
 	case !c.fits() && c.Phase != runtimes.Sleeping:
 		a := r.start(s, id, OpStart)
@@ -212,20 +215,18 @@ func (r *round) ended(s *schema.Service, cands []candidate) {
 		a.Old = candidateKeys(cands)
 		r.actions = append(r.actions, a)
 		return
-	case !restarts(s, c.Instance) && !asleep:
+	case c.Phase != runtimes.Sleeping && !restarts(s, c.Instance):
 		r.cleanup(except(cands, c.Spec.Key), c.Spec.Key)
 		return
 	}
 	a := r.start(s, id, OpStart)
 	a.Changes = c.changes
 	a.Old = candidateKeys(cands)
-	if c.Phase == runtimes.Sleeping || !restarts(s, c.Instance) {
+	if c.Phase == runtimes.Sleeping {
 		a.Reason = Reason{Code: "woken", Text: "somebody asked for it"}
 	} else {
 		a.Drift = true
 		a.Reason = exitReason(c.Instance)
-	}
-	if c.Phase != runtimes.Sleeping {
 		a.NotBefore = r.backoff(endedAt(c.Instance), c.Restarts)
 	}
 	r.actions = append(r.actions, a)
