@@ -5,16 +5,16 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"time"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/reconcile"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/reconcile/source"
-	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
 	"github.com/tenement/ten/schema/load"
 )
@@ -55,7 +55,8 @@ func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, 
 	p.desired = plan.Desired{
 		Model: model, Revision: snap.Revision, Subject: snap.Subject, Signer: snap.Signer, Dirty: snap.Dirty, Ahead: snap.Ahead,
 	}
-	p.observed, err = c.Observe(ctx, asks(model))
+	ask := reconcile.Asks(model, "")
+	p.observed, err = c.Observe(ctx, ask)
 	if _, absent := errors.AsType[*api.NotRunningError](err); absent {
 		p.offline, err = true, nil
 		p.observed = e.emptyHost()
@@ -63,6 +64,10 @@ func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, 
 	if err != nil {
 		return p, err
 	}
+	if p.observed.Host.Commands == nil {
+		p.observed.Host.Commands = map[string]string{}
+	}
+	maps.Copy(p.observed.Host.Commands, reconcile.MissingInSource(model, snap.Tree, ask))
 	p.plan = plan.New(p.desired, p.observed)
 	return p, nil
 }
@@ -130,20 +135,4 @@ func evalChild(ctx context.Context) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, self)
 	cmd.Args = []string{"ten", "eval"}
 	return cmd
-}
-
-// asks lists what a model wants to know of the host.
-func asks(m *schema.Model) api.Ask {
-	var ask api.Ask
-	for _, s := range m.Services {
-		if s.Port != 0 {
-			ask.Ports = append(ask.Ports, s.Port)
-		}
-		argv := plan.Argv(s)
-		if len(argv) == 0 || s.Build != "" && !filepath.IsAbs(argv[0]) || strings.Contains(argv[0], "{") {
-			continue
-		}
-		ask.Commands = append(ask.Commands, api.CommandAsk{Service: s.Name, Level: runtimes.Level(s.Isolation), Command: argv[0], Path: s.Env["PATH"]})
-	}
-	return ask
 }
