@@ -3,6 +3,8 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
+	"io/fs"
 	"net/http"
 	"sync"
 	"time"
@@ -36,11 +38,21 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 	if err == nil || r.Context().Err() != nil {
 		return nil
 	}
+	if !out.begun && errors.Is(err, fs.ErrNotExist) {
+		return &Error{Code: CodeNotFound, Message: "nothing was ever logged by " + q.target(), Hint: "ten ps -a lists what there is"}
+	}
 	if !out.begun {
 		return err
 	}
 	w.Header().Set(errTrailer, asError(err).Message)
 	return nil
+}
+
+func (q LogQuery) target() string {
+	if q.Instance == "" {
+		return q.Service
+	}
+	return q.Service + ":" + q.Instance
 }
 
 // apply carries out one request and streams its events as JSON lines. The work
