@@ -1,6 +1,7 @@
 package source
 
 import (
+	"errors"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -174,4 +175,15 @@ func hashTree(t *testing.T, dir string, lines ...string) string {
 	file := filepath.Join(t.TempDir(), "tree")
 	writeFile(t, file, string(raw))
 	return runGit(t, dir, "hash-object", "-t", "tree", "-w", "--literally", file)
+}
+
+func gitIgnores(t *testing.T, dir, path string) bool {
+	t.Helper()
+	c := exec.Command("git", "check-ignore", "-q", "--no-index", "--", path)
+	c.Dir, c.Env = dir, gitEnv()
+	err := c.Run()
+	if x := (*exec.ExitError)(nil); err != nil && (!errors.As(err, &x) || x.ExitCode() != 1) {
+		t.Fatal(err)
+	}
+	return err == nil
 }

@@ -157,6 +157,9 @@ func (t *objectTree) Open(name string) (fs.File, error) {
 		list, err := t.ReadDir(name)
 		return &openDir{info: t.info(name, e), list: list}, err
 	}
+	if !e.mode.IsRegular() {
+		return nil, &fs.PathError{Op: "open", Path: name, Err: notRegular(e.mode)}
+	}
 	b, err := t.ReadFile(name)
 	if err != nil {
 		return nil, err
