@@ -51,7 +51,7 @@ func ServiceFields() []Field {
 		{Name: "runtime", Kind: KindString, Enum: IsolationLevels(), Alias: "isolation"},
 		{Name: "socket", Kind: KindString, Wants: "an absolute path"},
 		{Name: "port", Kind: KindInt},
-		{Name: "health", Kind: KindString, Wants: "a path that begins with /, for example /health"},
+		{Name: "health", Kind: KindString, Wants: "a path that begins with /, for example /health, or \"none\""},
 
 		{Name: "restart", Kind: KindString, Enum: []string{"always", "on-failure", "never"}},
 		{Name: "depends_on", Kind: KindDependencies, Wants: wantsName},
