@@ -75,7 +75,7 @@ func TestKillAnywhere(t *testing.T) {
 
 // world is a bare repository, a clone to push from and a data directory.
 type world struct {
-	t                       *testing.T
+	t                       testing.TB
 	root, bare, clone, data string
 	program, ten            string
 	isolation               runtimes.Level
@@ -84,7 +84,7 @@ type world struct {
 	args                    []string
 }
 
-func newWorld(t *testing.T) *world {
+func newWorld(t testing.TB) *world {
 	t.Helper()
 	for _, tool := range []string{"git", "go"} {
 		if _, err := exec.LookPath(tool); err != nil {
