@@ -38,14 +38,20 @@ func list(array *[wire.MaxPlan / 5]uintptr, l wire.List) {
 	}
 }
 
-// fork makes a plain copy of the process, which is small enough.
+// fork makes a copy of the process, which is small enough for that, and sleeps
+// until the copy has become the program: the two would only be in each other's
+// way.
 func fork() (uintptr, syscall.Errno) {
-	pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
+	pid, _, e := syscall.RawSyscall6(unix.SYS_CLONE, unix.CLONE_VFORK|uintptr(unix.SIGCHLD), 0, 0, 0, 0, 0)
 	return pid, e
 }
 
 // becomeProgram ends in the program or in a fault.
 func becomeProgram(plan *wire.View, parent uintptr) {
+	// A session of its own: no terminal of the daemon's is within reach, and
+	// what the program signals as its group leaves init out. Init stays in the
+	// daemon's session, deaf: the scheduler weighs sessions against each other,
+	// and one that has just been made waits longest on a busy host.
 	call(unix.SYS_SETSID, 0, 0, 0, 0, 0)
 	if !plan.Walls {
 		// Without a pid namespace the program must not outlive an init that

@@ -21,8 +21,10 @@ func supervise(pid uintptr, plan *wire.View) int {
 	var now unix.Timespec
 	call(unix.SYS_CLOCK_GETTIME, unix.CLOCK_REALTIME, uintptr(unsafe.Pointer(&now)), 0, 0, 0)
 	rec.AtNano = now.Sec*1e9 + now.Nsec
-	save(&rec)
-	killRest(plan.Walls)
+	if !alone() {
+		save(&rec) // the rest may take its time to die
+		killRest(plan.Walls)
+	}
 	saveOutput(&rec)
 	rec.Done = true
 	save(&rec)
@@ -52,16 +54,22 @@ func reapUntil(pid uintptr) uint32 {
 	}
 }
 
-// killRest ends all other processes of the instance and reaps them.
-func killRest(pid1 bool) {
+// alone reaps what has ended and reports whether nothing else is left.
+func alone() bool {
 	for {
 		got, e := value(unix.SYS_WAIT4, anyChild, 0, unix.WNOHANG)
 		if e == unix.ECHILD {
-			return
+			return true
 		}
-		if e != 0 || got > 0 {
-			continue
+		if e == 0 && got == 0 {
+			return false
 		}
+	}
+}
+
+// killRest ends all other processes of the instance and reaps them.
+func killRest(pid1 bool) {
+	for !alone() {
 		if pid1 {
 			call(unix.SYS_KILL, anyChild, sigKill, 0, 0, 0)
 		} else {

@@ -24,7 +24,7 @@ type start struct {
 	group *group   // nil without a cgroup
 	conn  *os.File // our end of the socket to init
 	init  handle
-	pidfd int // of init
+	pidfd int // of init, -1 before
 	undo  []func()
 }
 
@@ -84,12 +84,13 @@ func (s *start) run(ctx context.Context, recipe *Recipe) (in runtimes.Instance, 
 		defer s.group.Close()
 		s.undo = append(s.undo, func() { s.v.l.dropCgroup(s.v.name, s.spec.Key) })
 	}
-	if err := s.spawn(recipe); err != nil {
+	s.fillPlan(&recipe.Plan)
+	rest, err := s.spawn(recipe)
+	if err != nil {
 		return in, err
 	}
 	defer s.conn.Close()
-	s.fillPlan(&recipe.Plan)
-	if _, err := s.conn.Write(wire.AppendPlan(nil, &recipe.Plan)); err != nil {
+	if _, err := s.conn.Write(rest); err != nil {
 		return in, s.outcome(ctx, err)
 	}
 	rec := &record{Version: 1, Spec: *s.spec, StartedAt: time.Now(), Cgroup: s.group != nil}
@@ -141,30 +142,42 @@ func growPipe(fd int) {
 	}
 }
 
-// spawn clones init, which then waits for its plan.
-func (s *start) spawn(recipe *Recipe) error {
+// spawn clones init and returns what of the plan did not fit into the socket.
+// The other part is there before init is, so that init need not wait for it.
+func (s *start) spawn(recipe *Recipe) (rest []byte, err error) {
 	outR, outW, err := pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeFDs(outR, outW)
 	errR, errW, err := pipe()
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer closeFDs(errR, errW)
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
-		return &fault{"socket", "init", err}
+		return nil, &fault{"socket", "init", err}
 	}
 	defer closeFDs(pair[1])
 	unix.SetNonblock(pair[0], true)
 	s.conn = os.NewFile(uintptr(pair[0]), "init")
+	rest = wire.AppendPlan(nil, &recipe.Plan)
+	if n, err := unix.Write(pair[0], rest); err == nil {
+		rest = rest[n:]
+	}
+	if err := s.clone(recipe, []int{int(s.v.l.null.Fd()), outW, errW, pair[1], int(s.file.Fd()), outR, errR}); err != nil {
+		s.conn.Close()
+		return nil, err
+	}
+	return rest, nil
+}
 
-	pidfd := -1
-	attr := &syscall.ProcAttr{
-		Files: fileNumbers(int(s.v.l.null.Fd()), outW, errW, pair[1], int(s.file.Fd()), outR, errR),
-		Sys:   &syscall.SysProcAttr{Setsid: true, Cloneflags: recipe.Namespaces, PidFD: &pidfd},
+// clone starts init with the given files.
+func (s *start) clone(recipe *Recipe, files []int) error {
+	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setpgid: true, Cloneflags: recipe.Namespaces, PidFD: &s.pidfd}}
+	for _, fd := range files {
+		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	if recipe.Namespaces&unix.CLONE_NEWUSER != 0 {
 		mapSelf(attr.Sys)
@@ -173,12 +186,10 @@ func (s *start) spawn(recipe *Recipe) error {
 	path := "/proc/self/fd/" + strconv.Itoa(int(s.v.l.init.Fd()))
 	pid, _, err := syscall.StartProcess(path, []string{"ten-init"}, attr)
 	if err != nil {
-		s.conn.Close()
 		return &fault{"clone", "ten-init", err}
 	}
 	s.init = handle{pid: pid, boot: s.v.l.boot}
-	s.pidfd = pidfd
-	s.undo = append(s.undo, func() { endInit(pidfd) })
+	s.undo = append(s.undo, func() { endInit(s.pidfd) })
 	return nil
 }
 
@@ -186,14 +197,6 @@ func closeFDs(fds ...int) {
 	for _, fd := range fds {
 		unix.Close(fd)
 	}
-}
-
-func fileNumbers(fds ...int) []uintptr {
-	list := make([]uintptr, len(fds))
-	for i, fd := range fds {
-		list[i] = uintptr(fd)
-	}
-	return list
 }
 
 // endInit kills and reaps an init whose start failed.
