@@ -99,7 +99,7 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-until:
-			l.set(t, func() { t.open = true })
+			l.set(t, func() { t.open, t.health = true, runtimes.Healthy })
 			return nil
 		case <-time.After(gateHold):
 			if err := check(); err != nil {
