@@ -27,16 +27,15 @@ func TestMain(m *testing.M) {
 // that say so with [short].
 func TestScripts(t *testing.T) {
 	t.Parallel()
+	cmds := daemonCommands()
+	cmds["wait-for"], cmds["free-port"] = waitFor, freePort
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       *update,
 		Setup:               isolate,
-		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"wait-for":  waitFor,
-			"free-port": freePort,
-		},
+		Cmds:                cmds,
 	})
 }
 
@@ -58,6 +57,7 @@ func isolate(e *testscript.Env) error {
 	} {
 		e.Setenv(key, value)
 	}
+	e.Defer(func() { clean(e.WorkDir) })
 	return nil
 }
 

@@ -6,6 +6,7 @@ package main
 import (
 	"net"
 	"os"
+	"strconv"
 	"time"
 )
 
@@ -23,7 +24,8 @@ func main() {
 		os.Exit(1)
 	}
 	os.Stdout.WriteString("noop: listening on " + l.Addr().String() + "\n")
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\nok\n")
+	text := os.Getenv("NOOP_TEXT") + "ok\n"
+	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(text)) + "\r\nConnection: close\r\n\r\n" + text)
 	if code := os.Getenv("NOOP_STATUS"); code != "" {
 		answer = []byte("HTTP/1.1 " + code + " Told So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 	}
