@@ -67,7 +67,7 @@ func scanDir(dir string, opt DirOptions) (*Snapshot, *dirWalk, error) {
 	if err != nil {
 		return nil, nil, err
 	}
-	top, err := w.walk(".")
+	top, err := w.walk(root, ".")
 	if err != nil {
 		return nil, nil, refuseDir(abs, err)
 	}

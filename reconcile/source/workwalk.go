@@ -204,12 +204,12 @@ func (w *dirWalk) relative(name string) (string, bool) {
 
 // walk lists one directory and all below it. Directories without files vanish,
 // as they do in git; the root stays.
-func (w *dirWalk) walk(dir string) (*branch, error) {
+func (w *dirWalk) walk(root *os.Root, dir string) (*branch, error) {
 	if strings.Count(dir, "/") >= w.limits.Depth {
 		return nil, &treeError{dir, fmt.Sprintf("more than %d directories below each other", w.limits.Depth), ""}
 	}
 	w.dirs = append(w.dirs, filepath.Join(w.abs, filepath.FromSlash(dir)))
-	f, err := w.root.Open(dir)
+	f, err := root.Open(".")
 	if err != nil {
 		return nil, err
 	}
@@ -226,7 +226,7 @@ func (w *dirWalk) walk(dir string) (*branch, error) {
 	}
 	b := &branch{path: dir, dirs: map[string]*branch{}}
 	for _, d := range list {
-		if err := w.entry(b, join(dir, d.Name()), d); err != nil {
+		if err := w.entry(root, b, join(dir, d.Name()), d); err != nil {
 			return nil, err
 		}
 	}
@@ -240,7 +240,7 @@ func (w *dirWalk) fromTop(path string) string {
 	return strings.TrimPrefix(w.prefix+"/"+path, "/")
 }
 
-func (w *dirWalk) entry(b *branch, path string, d fs.DirEntry) error {
+func (w *dirWalk) entry(root *os.Root, b *branch, path string, d fs.DirEntry) error {
 	if d.Name() == ".git" {
 		if w.git && b.path != "." {
 			return &treeError{b.path, "is a git repository of its own, which would be committed as a submodule", "remove its .git, or add it to .gitignore"}
@@ -258,22 +258,27 @@ func (w *dirWalk) entry(b *branch, path string, d fs.DirEntry) error {
 	}
 	switch d.Type() {
 	case fs.ModeDir:
-		return w.subdir(b, path, d.Name())
+		return w.subdir(root, b, path, d.Name())
 	case 0, fs.ModeSymlink:
-		return w.file(b, path, d.Name())
+		return w.file(root, b, path, d.Name())
 	}
 	return &treeError{path, "is neither a file nor a directory nor a link", "remove it, or add it to .gitignore"}
 }
 
-func (w *dirWalk) subdir(b *branch, path, name string) error {
+func (w *dirWalk) subdir(root *os.Root, b *branch, path, name string) error {
 	if w.git && !w.shut && ignored(w.ignores, w.fromTop(path), true) {
 		w.shut = true
 		defer func() { w.shut = false }()
 	}
-	sub, err := w.walk(path)
+	inner, err := root.OpenRoot(name)
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("%s: %w", path, ErrChanged)
 	}
+	if err != nil {
+		return err
+	}
+	defer inner.Close()
+	sub, err := w.walk(inner, path)
 	if err != nil {
 		return err
 	}
@@ -283,8 +288,8 @@ func (w *dirWalk) subdir(b *branch, path, name string) error {
 	return nil
 }
 
-func (w *dirWalk) file(b *branch, path, name string) error {
-	st, err := w.root.Lstat(path)
+func (w *dirWalk) file(root *os.Root, b *branch, path, name string) error {
+	st, err := root.Lstat(name)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, ErrChanged)
 	}
