@@ -176,15 +176,20 @@ func (r *round) ids(s *schema.Service, found []Instance) []string {
 			extra = append(extra, id)
 		}
 	}
-	open := s.OnDemand || len(s.Instances) == 0
 	for i := range found {
-		if found[i].Registered || open && r.awake[found[i].Spec.Key.ID] {
+		if found[i].Registered {
 			add(found[i].Spec.Key.Instance)
 		}
 	}
-	if open {
+	room := func() bool { return s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances }
+	if s.OnDemand || len(s.Instances) == 0 {
+		for i := range found {
+			if r.awake[found[i].Spec.Key.ID] && room() {
+				add(found[i].Spec.Key.Instance)
+			}
+		}
 		for _, id := range r.askedFor(s.Name) {
-			if s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances {
+			if room() {
 				add(id.Instance)
 			}
 		}

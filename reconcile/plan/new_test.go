@@ -1,6 +1,8 @@
 package plan
 
 import (
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -146,5 +148,72 @@ func TestUnknownNeverStops(t *testing.T) {
 	a := only(t, New(model(s), o))
 	if a.Blocked == nil || a.Blocked.Code != "level-unknown" {
 		t.Errorf("%+v", a)
+	}
+}
+
+// TestPortsOfOurs is about a fixed port that another instance of ours holds.
+func TestPortsOfOurs(t *testing.T) {
+	t.Parallel()
+	at := func(name string, port int, edit ...func(*schema.Service)) *schema.Service {
+		return service(name, append(edit, func(s *schema.Service) { s.Port = port }, field("port", strconv.Itoa(port)))...)
+	}
+	needs := func(other string) func(*schema.Service) {
+		return func(s *schema.Service) {
+			s.DependsOn = []schema.Dependency{{Service: other, Condition: schema.ConditionHealthy}}
+		}
+	}
+	for _, tc := range []struct {
+		name    string
+		web     *schema.Service // held 8080 before; nil = removed
+		api     *schema.Service // wants it now
+		edit    func(*Observed)
+		blocked string // a part of what blocks api; "" = it gets the port
+		op      Op
+		after   string
+	}{
+		{name: "the holder stays", web: at("web", 8080), api: at("api", 8080), blocked: "held by web:prod"},
+		{name: "the holder goes", api: at("api", 8080), op: OpCreate},
+		{name: "the holder moves", web: at("web", 9090), api: at("api", 8080), op: OpCreate, after: "web"},
+		{name: "the holder may not go", api: at("api", 8080), blocked: "held by web:prod",
+			edit: func(o *Observed) { o.Paused = map[string]string{"web": ""} }},
+		{name: "the holder may not move", web: at("web", 9090), api: at("api", 8080), blocked: "held by web:prod",
+			edit: func(o *Observed) { o.Paused = map[string]string{"web": ""} }},
+		{name: "the holder moves later", web: at("web", 9090), api: at("api", 8080), blocked: "held by web:prod",
+			edit: func(o *Observed) {
+				o.Instances[0].Health, o.Instances[0].Restarts, o.Instances[0].StartedAt = runtimes.Unhealthy, 1, noon()
+				o.Instances[0].Spec.Fields, o.Instances[0].Spec.Digest = at("web", 9090).Fields, at("web", 9090).Digest
+			}},
+		{name: "the holder waits for the new one", web: at("web", 9090, needs("api")), api: at("api", 8080), blocked: "held by web:prod"},
+		{name: "the new one waits for the holder", web: at("web", 9090), api: at("api", 8080, needs("web")), op: OpCreate, after: "web"},
+	} {
+		services := []*schema.Service{tc.api}
+		if tc.web != nil {
+			services = append(services, tc.web)
+		}
+		o := world(running(at("web", 8080), "prod", 1))
+		o.Host.Ports = map[int]Holder{8080: {Pid: 7, Instance: runtimes.ID{Service: "web", Instance: "prod"}}}
+		if tc.edit != nil {
+			tc.edit(&o)
+		}
+		p := New(model(services...), o)
+		i := slices.IndexFunc(p.Actions, func(a Action) bool { return a.ID.Service == "api" })
+		a := p.Actions[i]
+		switch {
+		case tc.blocked != "":
+			if a.Blocked == nil || a.Blocked.Code != BlockPortTaken || !strings.Contains(a.Blocked.Text, tc.blocked) {
+				t.Errorf("%s: %+v, want it blocked: %s", tc.name, a, tc.blocked)
+			}
+		case a.Blocked != nil || a.Op != tc.op:
+			t.Errorf("%s: %+v, want %s", tc.name, a, tc.op)
+		case tc.after != "" && (!slices.ContainsFunc(a.After, func(d schema.Dependency) bool { return d.Service == tc.after }) || i == 0):
+			t.Errorf("%s: does not come after %s: %+v", tc.name, tc.after, p.Actions)
+		case tc.after == "" && len(a.Old) != 1:
+			t.Errorf("%s: the holder does not stop first: %+v", tc.name, a)
+		}
+	}
+	twins := service("web", ids("a", "b"), func(s *schema.Service) { s.Port = 8080 }, field("port", "8080"))
+	p := New(model(twins), world())
+	if p.Actions[0].Blocked != nil || p.Actions[1].Blocked == nil {
+		t.Errorf("two that want one free port: %+v", p.Actions)
 	}
 }

@@ -43,7 +43,9 @@ type Observed struct {
 	Paused map[string]string `json:"paused,omitempty"`
 	// Awake are instances that somebody asked for: on-demand ones that are to
 	// run, and ids that no config declares, as long as they are wanted. An
-	// undeclared instance that is in neither Awake nor Registered is removed.
+	// undeclared instance that is in neither Awake nor Registered is removed. One
+	// that ended stays so if its restart policy says that: who asks for it again
+	// removes the ended incarnation first.
 	Awake []runtimes.ID `json:"awake,omitempty"`
 }
 
@@ -164,8 +166,8 @@ type Action struct {
 	New *runtimes.Key `json:"new,omitempty"`
 	// Old are the incarnations that go: first of all for create, start and
 	// replace, and once the new one is healthy for restart. For update it is the
-	// one that is changed. A create has an Old, of another ID, when it takes over
-	// the fixed port of an instance that is removed.
+	// one that is changed. Among those of a create, start or replace are such of
+	// another ID when it takes over the fixed port of an instance that is removed.
 	Old []runtimes.Key `json:"old,omitempty"`
 	// After are services whose actions, and conditions, come first. It is the
 	// same for all actions of a service but removals, which come after the

@@ -14,20 +14,32 @@ import (
 // plan: an instance that is removed hands it over, and one that moves to another
 // port goes first.
 func (r *round) ports() {
-	if len(r.o.Host.Ports) == 0 {
-		return
-	}
 	h := &handover{round: r, removes: map[runtimes.ID]int{}, moves: map[runtimes.ID]int{}, state: map[int]int{}}
+	wanted := map[int]runtimes.ID{}
 	for i := range r.actions {
 		switch a := &r.actions[i]; {
 		case a.Op == OpRemove:
 			h.removes[a.ID] = i
-		case a.starts() && (a.Op == OpRestart || a.Op == OpReplace):
+		case !a.starts():
+		case a.Op == OpRestart || a.Op == OpReplace:
 			h.moves[a.ID] = i
 		}
 	}
 	for i := range r.actions {
+		a := &r.actions[i]
+		if !a.starts() || a.Spec.Port == 0 {
+			continue
+		}
 		h.settle(i)
+		if first, twice := wanted[a.Spec.Port]; twice && first != a.ID && a.Blocked == nil {
+			a.Blocked = &Block{
+				Code: BlockPortTaken,
+				Text: fmt.Sprintf("port %d is what %s starts with too", a.Spec.Port, first),
+				Hint: "an instance beyond the first needs a port of its own: leave port out, and ten chooses",
+			}
+		} else if a.Blocked == nil {
+			wanted[a.Spec.Port] = a.ID
+		}
 	}
 }
 
@@ -60,12 +72,15 @@ func (h *handover) settle(i int) {
 	}
 	if j, ok := h.removes[holder.Instance]; ok && h.actions[j].Blocked == nil {
 		a.Old = slices.Concat(h.actions[j].Old, a.Old)
+		if a.Op == OpRestart { // which would stop the other one too late
+			a.Op = OpReplace
+		}
 		a.Reason.Text += fmt.Sprintf("; takes port %d over from %s, which stops first", a.Spec.Port, holder.Instance)
 		return
 	}
 	if j, ok := h.moves[holder.Instance]; ok && h.actions[j].Spec.Port != a.Spec.Port && h.state[j] != visiting {
 		h.settle(j)
-		if h.actions[j].Blocked == nil && !h.reaches(holder.Instance.Service, a.ID.Service) {
+		if h.actions[j].Blocked == nil && !h.actions[j].NotBefore.After(h.o.Now) && !h.reaches(holder.Instance.Service, a.ID.Service) {
 			dep := schema.Dependency{Service: holder.Instance.Service, Condition: schema.ConditionStarted}
 			h.needs[a.ID.Service] = append(slices.Clip(h.needs[a.ID.Service]), dep)
 			a.Reason.Text += fmt.Sprintf("; takes port %d over from %s, which moves first", a.Spec.Port, holder.Instance)
