@@ -344,3 +344,31 @@ func TestDurationsAreShort(t *testing.T) {
 		}
 	}
 }
+
+func TestDoctorShowsTheDaemonsView(t *testing.T) {
+	t.Parallel()
+	d := &daemon{}
+	dir := serveDaemon(t, d)
+	d.observed.Host = plan.Host{DataDir: dir, Levels: map[runtimes.Level]plan.Support{
+		runtimes.Process:   {OK: true},
+		runtimes.Namespace: {Reason: "user namespaces are switched off", Hint: "run ten as root"},
+	}}
+	stdout, stderr, code := ten(t, dir, "doctor", "--data-dir", dir)
+	for _, want := range []string{
+		"ok   machine ",
+		"ok   daemon          answers at unix://" + api.SocketPath(dir) + "\n",
+		"ok   process         works\nno   namespace       user namespaces are switched off\n                     fix: run ten as root\n",
+		"ok   data directory  " + dir + ", ",
+	} {
+		if !strings.Contains(stdout, want) {
+			t.Errorf("doctor lacks %q:\n%s", want, stdout)
+		}
+	}
+	if stderr != "" || code != 0 {
+		t.Errorf("doctor = %d %q", code, stderr)
+	}
+	stdout, _, _ = ten(t, dir, "doctor", "--json", "--data-dir", dir)
+	if flat := strings.Join(strings.Fields(stdout), ""); !strings.Contains(flat, `{"name":"namespace","ok":false,"detail":"usernamespacesareswitchedoff","hint":"runtenasroot"}`) {
+		t.Errorf("doctor --json:\n%s", stdout)
+	}
+}

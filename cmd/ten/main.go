@@ -80,6 +80,7 @@ func commands(e *env) map[string][]*cobra.Command {
 		},
 		groupHost: {
 			newServeCommand(e),
+			newDoctorCommand(e),
 			newDataCommand(e),
 			newManCommand(e),
 			newVersionCommand(e),
