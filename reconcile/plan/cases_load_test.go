@@ -1,62 +1,73 @@
 package plan_test
 
 import (
+	"bytes"
 	"crypto/sha1"
 	"encoding/hex"
 	"fmt"
-	"maps"
+	"io/fs"
 	"path"
-	"slices"
-	"strings"
 	"testing"
-
-	"github.com/pelletier/go-toml/v2"
+	"testing/fstest"
 
 	"github.com/tenement/ten/schema"
+	"github.com/tenement/ten/schema/load"
 )
 
+// loadModel loads the tree of a case as a host would.
 func loadModel(t *testing.T, files map[string][]byte) *schema.Model {
 	t.Helper()
-	var doc struct {
-		Settings  map[string]any
-		Routing   map[string]any
-		Service   map[string]map[string]any
-		Instances map[string][]string
+	tree := caseTree{fstest.MapFS{}}
+	for name, data := range files {
+		tree.MapFS[name] = &fstest.MapFile{Data: data, Mode: 0o644}
 	}
-	if err := toml.Unmarshal(files["tenement.toml"], &doc); err != nil {
+	model, problems, err := load.New(load.Config{}).Load(t.Context(), tree)
+	if err != nil {
 		t.Fatal(err)
 	}
-	m := &schema.Model{Settings: schema.NewSettings(doc.Settings), Routing: schema.NewRouting(doc.Routing), Fields: map[string]string{}}
-	for name, v := range doc.Settings {
-		m.Fields["settings."+name] = schema.Canonical(v)
+	for _, p := range problems {
+		t.Errorf("the case's config: %v", p)
 	}
-	for name, v := range doc.Routing {
-		if table, ok := v.(map[string]any); ok {
-			for k, v := range table {
-				m.Fields["routing."+name+"."+k] = schema.Canonical(v)
-			}
-			continue
-		}
-		m.Fields["routing."+name] = schema.Canonical(v)
+	if model == nil {
+		t.FailNow()
 	}
-	for _, name := range slices.Sorted(maps.Keys(doc.Service)) {
-		v := doc.Service[name]
-		source, _ := v["source"].(string)
-		if source == "" {
-			source = "."
-		}
-		h := sha1.New()
-		for _, f := range slices.Sorted(maps.Keys(files)) {
-			if rel, ok := strings.CutPrefix(f, path.Clean(source)+"/"); f != "tenement.toml" && (ok || source == ".") {
-				if !ok {
-					rel = f
-				}
-				fmt.Fprintf(h, "%s\x00%s\x00", rel, files[f])
-			}
-		}
-		m.Services = append(m.Services, schema.NewService(schema.Declaration{
-			Name: name, Values: v, Instances: doc.Instances[name], Source: source, Tree: hex.EncodeToString(h.Sum(nil)),
-		}))
+	return model
+}
+
+// caseTree is files in memory with ids made the way git makes them.
+type caseTree struct{ fstest.MapFS }
+
+func (c caseTree) ID(name string) (string, error) {
+	sum, _, err := c.hash(name)
+	return hex.EncodeToString(sum), err
+}
+
+// hash gives the id of a file or directory and its mode as git writes it.
+func (c caseTree) hash(name string) (sum []byte, mode string, err error) {
+	info, err := fs.Stat(c.MapFS, name)
+	if err != nil {
+		return nil, "", err
 	}
-	return m
+	if !info.IsDir() {
+		data, err := fs.ReadFile(c.MapFS, name)
+		return object("blob", data), "100644", err
+	}
+	entries, err := fs.ReadDir(c.MapFS, name)
+	if err != nil {
+		return nil, "", err
+	}
+	var b bytes.Buffer
+	for _, e := range entries {
+		sum, mode, err := c.hash(path.Join(name, e.Name()))
+		if err != nil {
+			return nil, "", err
+		}
+		fmt.Fprintf(&b, "%s %s\x00%s", mode, e.Name(), sum)
+	}
+	return object("tree", b.Bytes()), "40000", nil
+}
+
+func object(kind string, data []byte) []byte {
+	sum := sha1.Sum(fmt.Appendf(nil, "%s %d\x00%s", kind, len(data), data))
+	return sum[:]
 }
