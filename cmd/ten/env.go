@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"os"
@@ -9,6 +10,8 @@ import (
 	"syscall"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/schema"
+	"github.com/tenement/ten/schema/load"
 )
 
 // env is all of the outside world that a command may touch besides the daemon
@@ -59,8 +62,9 @@ func (e *env) client() (*api.Client, error) {
 	return api.NewLocalClient(dir), nil
 }
 
-// findDataDir gives the absolute data directory of the host: what was named, or
-// the first of the usual places that exists, or the first of them.
+// findDataDir gives the absolute data directory of the host: what was named on
+// the command line, in the environment or by the nearest config, or the first of
+// the usual places that exists, or the first of them.
 func (e *env) findDataDir() (string, error) {
 	named := e.dataDir
 	if named == "" {
@@ -71,6 +75,10 @@ func (e *env) findDataDir() (string, error) {
 	}
 	places := []string{filepath.Join(e.dir, defaultDataDir), systemDataDir}
 	if config := e.nearestConfig(); config != "" {
+		written, err := writtenDataDir(config)
+		if err != nil || written != "" {
+			return written, err
+		}
 		places = append([]string{filepath.Join(filepath.Dir(config), defaultDataDir)}, places...)
 	}
 	for _, dir := range places {
@@ -79,6 +87,25 @@ func (e *env) findDataDir() (string, error) {
 		}
 	}
 	return places[0], nil
+}
+
+// writtenDataDir is the data directory that a config names, absolute: a relative
+// one counts from the config.
+func writtenDataDir(config string) (string, error) {
+	f, err := os.Open(config)
+	if err != nil {
+		return "", err
+	}
+	defer f.Close()
+	data, err := io.ReadAll(io.LimitReader(f, schema.MaxFileSize))
+	if err != nil {
+		return "", fmt.Errorf("read %s: %w", config, err)
+	}
+	dir := load.DataDir(data)
+	if dir != "" && !filepath.IsAbs(dir) {
+		dir = filepath.Join(filepath.Dir(config), dir)
+	}
+	return dir, nil
 }
 
 // nearestConfig is the path of the closest tenement.toml upward, or "".
