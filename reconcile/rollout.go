@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -239,7 +240,10 @@ func (l *Loop) applied(ctx context.Context, d *desired, p plan.Plan, began time.
 		l.say(stateInSync, text, "")
 		l.tell(progress{Done: true, Text: text})
 	}
-	l.spawn(func() { l.sweep(l.runCtx) })
+	l.spawn(func() {
+		l.sweep(l.runCtx)
+		debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
+	})
 	return again
 }
 

@@ -112,32 +112,36 @@ func BenchmarkPs(b *testing.B) {
 }
 
 // BenchmarkDaemonMemory is the daemon's resident memory with 5,000 declared
-// sleeping instances, and what each running instance adds.
+// sleeping instances, and what each running instance adds once some run: a first
+// one costs what all share.
 // Bars: 80 MB, 50 KB.
 func BenchmarkDaemonMemory(b *testing.B) {
 	w := newWorld(b)
 	w.real()
-	const sleeping, running = 5000, 100
-	for i := range sleeping / 10 {
+	const sleeping, some, many = 5000, 50, 350
+	for i := range sleeping {
 		name := fmt.Sprintf("t%d", i)
-		w.write("services/"+name+".toml", strings.Replace(w.service(name, "x"), `instances = ["a"]`, `instances = ["a", "b", "c", "d", "e", "f", "g", "h", "i", "j"]`, 1)+"on_demand = true\n")
+		w.write("services/"+name+".toml", w.service(name, "x")+"on_demand = true\n")
 	}
 	rev := w.push("asleep")
 	w.serve()
 	w.await(rev)
-	time.Sleep(3 * time.Second)
-	asleep := rss(b, w.daemon.Process.Pid)
-	ids := make([]string, running)
-	for i := range ids {
-		ids[i] = strconv.Quote(fmt.Sprintf("i%d", i))
+	resident := func(running int) float64 {
+		if running > 0 {
+			ids := make([]string, running)
+			for i := range ids {
+				ids[i] = strconv.Quote(fmt.Sprintf("i%d", i))
+			}
+			w.write("services/busy.toml", strings.Replace(w.service("busy", "x"), `instances = ["a"]`, "instances = ["+strings.Join(ids, ",")+"]", 1))
+			w.await(w.push(fmt.Sprintf("%d awake", running)))
+		}
+		time.Sleep(12 * time.Second) // a round of probes later
+		return float64(rss(b, w.daemon.Process.Pid))
 	}
-	w.write("services/busy.toml", strings.Replace(w.service("busy", "x"), `instances = ["a"]`, "instances = ["+strings.Join(ids, ",")+"]", 1))
-	rev = w.push("awake")
-	w.await(rev)
-	time.Sleep(12 * time.Second) // a round of probes later
-	awake := rss(b, w.daemon.Process.Pid)
-	b.ReportMetric(float64(asleep)/(1<<20), "MB-asleep")
-	b.ReportMetric(float64(awake-asleep)/running/(1<<10), "KB/running")
+	asleep := resident(0)
+	first := resident(some)
+	b.ReportMetric(asleep/(1<<20), "MB-asleep")
+	b.ReportMetric((resident(many)-first)/(many-some)/(1<<10), "KB/running")
 	b.ReportMetric(0, "ns/op")
 	w.down()
 }

@@ -215,7 +215,7 @@ func (w *world) eventually(what string, ok func() bool) {
 
 func (w *world) log() string {
 	b, _ := os.ReadFile(filepath.Join(w.root, "serve.log"))
-	return string(b[max(0, len(b)-6000):])
+	return string(b[max(0, len(b)-200000):])
 }
 
 // pids are those of the running instances whose service begins with prefix.

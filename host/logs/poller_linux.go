@@ -153,7 +153,7 @@ func (p *poller) read(c *Collector, s *stream, chunk []byte) {
 	case n > 0:
 		c.keep(s, chunk[:n])
 	case err != syscall.EAGAIN: // the end, or a reader that somebody closed
-		c.finish(s)
+		c.drain(s, chunk)
 		return
 	}
 	p.mu.Lock()
@@ -161,6 +161,21 @@ func (p *poller) read(c *Collector, s *stream, chunk []byte) {
 	p.mu.Unlock()
 	if err != nil {
 		c.finish(s)
+	}
+}
+
+// drain reads what a reader has to give after the end of its pipe, such as what
+// was saved while nobody read, and finishes it. s.mu is held.
+func (c *Collector) drain(s *stream, chunk []byte) {
+	for {
+		n, err := s.r.Read(chunk)
+		if n > 0 {
+			c.keep(s, chunk[:n])
+		}
+		if err != nil {
+			c.finish(s)
+			return
+		}
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"sync/atomic"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 
@@ -129,4 +130,13 @@ func (o *output) Close() error {
 		o.file.f.Close()
 	}
 	return err
+}
+
+// SyscallConn lets a reader of many instances wait for all their pipes at once.
+// At the pipe's end Read gives what init saved.
+func (o *output) SyscallConn() (syscall.RawConn, error) {
+	if o.pipe == nil {
+		return nil, fs.ErrClosed
+	}
+	return o.pipe.SyscallConn()
 }
