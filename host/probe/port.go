@@ -16,14 +16,14 @@ func Free(port int) bool { return port > 0 && port < 1<<16 && canBind(port) }
 func FreePort(lo, hi int, used map[int]bool) (int, error) {
 	from, to := ephemeral()
 	for _, outgoing := range []bool{false, true} {
-		n := hi - lo + 1
-		if n <= 0 {
-			break
+		var ports []int
+		for port := lo; port <= hi; port++ {
+			if (port >= from && port <= to) == outgoing && !used[port] {
+				ports = append(ports, port)
+			}
 		}
-		first := rand.IntN(n)
-		for i := range n {
-			port := lo + (first+i)%n
-			if (port >= from && port <= to) == outgoing && !used[port] && Free(port) {
+		for first, i := rand.IntN(len(ports)+1), 0; i < len(ports); i++ {
+			if port := ports[(first+i)%len(ports)]; Free(port) {
 				return port, nil
 			}
 		}
