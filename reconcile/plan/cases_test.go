@@ -31,7 +31,8 @@ const casesDir = "../../testdata/cases"
 //	before/...     the revision that was applied before it; every instance of it
 //	               runs, healthy, as generation 1, unless world.json says else
 //	world.json     what else was observed, see worldFile
-//	out/plan.txt   goldens, rewritten with -update
+//	out/model.json goldens, rewritten with -update: the model, one service a line
+//	out/plan.txt
 //	out/plan.json
 type testCase struct {
 	name    string
@@ -315,7 +316,7 @@ func runCase(t *testing.T, c testCase) plan.Plan {
 	if err := p.JSON(&js); err != nil {
 		t.Fatal(err)
 	}
-	outputs := map[string][]byte{"out/plan.txt": text.Bytes(), "out/plan.json": js.Bytes()}
+	outputs := map[string][]byte{"out/model.json": modelJSON(t, d.Model), "out/plan.txt": text.Bytes(), "out/plan.json": js.Bytes()}
 	for _, name := range slices.Sorted(maps.Keys(outputs)) {
 		got := outputs[name]
 		if *update {
@@ -331,6 +332,25 @@ func runCase(t *testing.T, c testCase) plan.Plan {
 		}
 	}
 	return p
+}
+
+// modelJSON gives a model with one service a line, which diffs well.
+func modelJSON(t *testing.T, m *schema.Model) []byte {
+	t.Helper()
+	rest := *m
+	rest.Services = nil
+	var b bytes.Buffer
+	enc := json.NewEncoder(&b)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(rest); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range m.Services {
+		if err := enc.Encode(s); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Bytes()
 }
 
 // note marks what a plan shows.

@@ -133,15 +133,21 @@ func shortTree(v string) string {
 	return v
 }
 
-// clipAt is how long a value is at most, in bytes, where space is short.
-const clipAt = 60
+// How long a value is at most, in bytes, in a sentence and on either side of an
+// arrow in a list of fields.
+const (
+	clipAt     = 60
+	clipPairAt = 32
+)
 
 // clip keeps a value short enough for a sentence, at a rune's border.
-func clip(v string) string {
-	if len(v) <= clipAt {
+func clip(v string) string { return clipTo(v, clipAt) }
+
+func clipTo(v string, most int) string {
+	if len(v) <= most {
 		return v
 	}
-	cut := clipAt
+	cut := most
 	for cut > 0 && v[cut]&0xC0 == 0x80 {
 		cut--
 	}

@@ -19,6 +19,9 @@ type TextOptions struct {
 	Took    time.Duration // 0 = not shown
 }
 
+// widest is how far a column is stretched to align what follows it.
+const widest = 72
+
 // screenful is how many lines a section has at most without Full.
 const screenful = 40
 
@@ -189,7 +192,7 @@ func (t *text) fields(a Action, indent string) {
 	for _, c := range changes {
 		line := fmt.Sprintf("%s %-*s  %s", changeSymbol(c), path, c.Path, t.value(c))
 		if c.Decides && c.Effect.rank() >= EffectRestart.rank() {
-			line += strings.Repeat(" ", min(value, 60)-min(len(t.value(c)), 60)) + t.paint(red, "  # forces "+string(a.Op))
+			line += strings.Repeat(" ", max(0, min(value, widest)-len(t.value(c)))) + t.paint(red, "  # forces "+string(a.Op))
 		}
 		t.printf("%s%s\n", indent, line)
 	}
@@ -222,7 +225,7 @@ func changeSymbol(c Change) string {
 }
 
 func (t *text) value(c Change) string {
-	show := clip
+	show := func(v string) string { return clipTo(v, clipPairAt) }
 	switch {
 	case t.opt.Full:
 		show = func(v string) string { return v }
@@ -230,10 +233,12 @@ func (t *text) value(c Change) string {
 		show = shortTree
 	}
 	switch {
-	case c.Before == "":
-		return show(c.After)
-	case c.After == "":
-		return show(c.Before)
+	case c.Before == "" && !t.opt.Full:
+		return clip(c.After)
+	case c.After == "" && !t.opt.Full:
+		return clip(c.Before)
+	case c.Before == "" || c.After == "":
+		return c.Before + c.After
 	}
 	return show(c.Before) + " -> " + show(c.After)
 }
