@@ -44,7 +44,11 @@ func (l *Loop) provide(ctx context.Context, d *desired, s *schema.Service, spec 
 	if err != nil {
 		return err
 	}
-	return os.MkdirAll(plan.InstanceDir(host, spec.Key.ID), 0o755)
+	data := plan.InstanceDir(host, spec.Key.ID)
+	if err := os.MkdirAll(filepath.Dir(data), 0o755); err != nil {
+		return err
+	}
+	return os.MkdirAll(data, 0o700)
 }
 
 // export writes a service's source tree to dir, config files of ten left out.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -14,6 +15,7 @@ import (
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/reconcile/store"
 	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
 )
 
 var _ api.Actor = (*Loop)(nil)
@@ -180,10 +182,13 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 	if s == nil {
 		return fmt.Errorf("no service %q", id.Service)
 	}
-	if !slices.Contains(s.Instances, id.Instance) {
-		return fmt.Errorf("%s is not declared", id)
+	declared := slices.Contains(s.Instances, id.Instance)
+	if !declared {
+		if err := l.mayWake(s, id); err != nil {
+			return err
+		}
 	}
-	if s.OnDemand {
+	if s.OnDemand || !declared {
 		if err := l.setAwake(ctx, id); err != nil {
 			return err
 		}
@@ -197,6 +202,33 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 			return fmt.Errorf("wake %s: %w", id, context.Cause(ctx))
 		case <-time.After(2 * time.Millisecond):
 		}
+	}
+	return nil
+}
+
+var instanceID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// mayWake says whether an instance that git does not declare may be woken.
+func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
+	if !s.OnDemand && len(s.Instances) > 0 {
+		return fmt.Errorf("%s is not declared, and %s is not on_demand", id, s.Name)
+	}
+	if !instanceID.MatchString(id.Instance) {
+		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
+	}
+	there := map[string]bool{}
+	for _, name := range s.Instances {
+		there[name] = true
+	}
+	l.mu.Lock()
+	for key := range l.world {
+		if key.Service == s.Name {
+			there[key.Instance] = true
+		}
+	}
+	l.mu.Unlock()
+	if !there[id.Instance] && len(there) >= s.MaxInstances {
+		return fmt.Errorf("%s has %d instances already, its max_instances", s.Name, len(there))
 	}
 	return nil
 }

@@ -131,13 +131,19 @@ func (l *Loop) settled(ctx context.Context, revision string) (bool, error) {
 		return true, nil
 	}
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.good == nil || l.good.Git != revision {
-		return false, nil
-	}
 	// A model read back from disk is given its tree again, and its plan is looked
 	// at once more: the world may have changed while nobody watched.
-	return l.good.Manual || l.good.Tree != nil, nil
+	inForce := l.good != nil && l.good.Git == revision && (l.good.Manual || l.good.Tree != nil)
+	left := inForce && l.status.attempted != revision && !l.good.Manual
+	if left {
+		l.status.attempted, l.status.subject, l.status.signer = revision, l.good.Subject, l.good.Signer
+	}
+	l.mu.Unlock()
+	if left { // the branch went back from one that was refused or failed
+		l.say(stateInSync, "at "+short(revision), "")
+		return true, l.cfg.Store.ClearHold(ctx)
+	}
+	return inForce, nil
 }
 
 // load turns a snapshot into a desired, or says what is wrong with it.

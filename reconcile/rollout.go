@@ -75,7 +75,7 @@ func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 		return 0
 	}
 	if l.unchanged(d, p) {
-		return blockedFor
+		return l.carryOn(d, p)
 	}
 	attempt, err := l.cfg.Store.Attempt(ctx, store.Revision{
 		Hash: d.Revision, Subject: d.Subject, Signer: d.Signer, Source: l.cfg.Origin, At: began,
@@ -143,14 +143,34 @@ func (l *Loop) prepare(ctx context.Context, d *desired) (p plan.Plan, ids []runt
 	}
 }
 
-// unchanged reports that d is in force already and that what is left of its plan
-// is still blocked: there is nothing to do, and nothing new to tell.
+// unchanged reports that d is in force already, and that no action of its plan
+// would change anything: what is left is blocked, or supervision's to do.
 func (l *Loop) unchanged(d *desired, p plan.Plan) bool {
 	l.mu.Lock()
-	inForce := l.good == d
+	good := l.good
 	l.mu.Unlock()
-	start, remove, _ := due(p)
-	return inForce && p.Summary.Blocked > 0 && len(start)+len(remove) == 0
+	if good == nil || good != d && (good.Revision != d.Revision || good.Git != d.Git) {
+		return false
+	}
+	return !slices.ContainsFunc(p.Actions, func(a plan.Action) bool {
+		return a.Blocked == nil && !a.Drift
+	})
+}
+
+// carryOn goes on with a revision that is in force: a restarted daemon gets its
+// tree back, and a blocked action is looked at again later.
+func (l *Loop) carryOn(d *desired, p plan.Plan) time.Duration {
+	l.mu.Lock()
+	l.force, l.good = d, d
+	l.mu.Unlock()
+	if p.Summary.Blocked > 0 {
+		l.say(stateBlocked, blockedText(p), "ten plan")
+		l.tell(progress{Done: true, Error: blockedText(p)})
+		return blockedFor
+	}
+	l.say(stateInSync, "at "+short(d.Revision), "")
+	l.tell(progress{Done: true, Text: "nothing to change: " + short(d.Revision) + " is in force"})
+	return 0
 }
 
 func pausedText(why string) string {
