@@ -163,7 +163,11 @@ func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []sc
 	lines := make([]string, 0, len(problems))
 	for _, p := range problems {
 		if p.Severity == schema.Error {
-			lines = append(lines, p.Error())
+			line := p.Error()
+			if p.Hint != "" {
+				line += " (" + p.Hint + ")"
+			}
+			lines = append(lines, line)
 		}
 	}
 	message := fmt.Sprintf("revision %s has %d config errors; nothing was changed", short(snap.Revision), len(lines))
