@@ -199,27 +199,19 @@ func revisionOf(snap *source.Snapshot, origin string) store.Revision {
 }
 
 // offer hands a revision to rollouts, replacing one that waits there, and ends
-// the waits of the rollout under way.
+// the waits of the rollout under way. All under the lock, so that it can't be
+// the offered revision's own rollout that is ended.
 func (l *Loop) offer(d *desired) {
 	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.offered = true
-	l.mu.Unlock()
-	for {
-		select {
-		case l.submit <- d:
-			l.mu.Lock()
-			preempt := l.preempt
-			l.mu.Unlock()
-			if preempt != nil {
-				preempt(errPreempted)
-			}
-			return
-		default:
-		}
-		select {
-		case <-l.submit:
-		default:
-		}
+	select {
+	case <-l.submit:
+	default:
+	}
+	l.submit <- d // has room: only this sends
+	if l.preempt != nil {
+		l.preempt(errPreempted)
 	}
 }
 

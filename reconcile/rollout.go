@@ -52,12 +52,12 @@ func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l.mu.Lock()
-	down := l.down
-	if !down {
+	late := l.down || len(l.submit) > 0 // a newer one came before this began
+	if !late {
 		l.preempt = cancel
 	}
 	l.mu.Unlock()
-	if down {
+	if late {
 		return 0
 	}
 	defer func() {
