@@ -98,24 +98,36 @@ type entry struct {
 var errUnfinished = errors.New("start was not finished")
 
 // create makes the file and locks it: the lock says that a start is under way.
-// Closing the file, or dying, gives it back.
+// Closing the file, or dying, gives it back. A look that comes between the two
+// takes the file for what a dead start left and removes it; then it is made anew.
 func (p recordPath) create(root string) (*os.File, error) {
 	flags := unix.O_RDWR | unix.O_CREAT | unix.O_EXCL | unix.O_CLOEXEC
-	fd, err := unix.Open(string(p), flags, 0o600)
-	if err == unix.ENOENT {
-		if err := os.MkdirAll(root, 0o700); err != nil {
+	for {
+		fd, err := unix.Open(string(p), flags, 0o600)
+		if err == unix.ENOENT {
+			if err := os.MkdirAll(root, 0o700); err != nil {
+				return nil, err
+			}
+			fd, err = unix.Open(string(p), flags, 0o600)
+		}
+		if err != nil {
 			return nil, err
 		}
-		fd, err = unix.Open(string(p), flags, 0o600)
-	}
-	if err != nil {
-		return nil, err
-	}
-	if err := unix.Flock(fd, unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		if err = unix.Flock(fd, unix.LOCK_EX); err == unix.EINTR {
+			err = unix.Flock(fd, unix.LOCK_EX)
+		}
+		var st unix.Stat_t
+		if err == nil {
+			err = unix.Fstat(fd, &st)
+		}
+		if err == nil && st.Nlink > 0 {
+			return os.NewFile(uintptr(fd), string(p)), nil
+		}
 		unix.Close(fd)
-		return nil, err
+		if err != nil {
+			return nil, err
+		}
 	}
-	return os.NewFile(uintptr(fd), string(p)), nil
 }
 
 // write fills the file in one go, which is what makes the instance exist.
