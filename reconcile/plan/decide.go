@@ -90,13 +90,13 @@ func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 	others := except(cands, c.Spec.Key)
 	sick := c.Health == runtimes.Unhealthy && s.Restart != schema.RestartNever
 	switch {
-	case sick && (c.GateOpen || len(others) == 0):
+	case sick && (c.GateOpen || len(others) == 0 || r.inForce()):
 		a := r.start(s, c.Spec.Key.ID, OpRestart)
 		a.Drift = true
 		a.Reason = Reason{Code: "unhealthy", Text: unhealthyText(c.Instance)}
 		a.Changes = c.changes
 		a.Old = candidateKeys(cands)
-		a.NotBefore = r.backoff(c.StartedAt, c.Restarts)
+		a.NotBefore = r.backoff(lastTry(cands), c.Restarts)
 		r.actions = append(r.actions, clash(s, a, cands))
 	case !c.GateOpen && (len(others) > 0 || !r.inForce()):
 		r.resume(s, c, others)
@@ -104,6 +104,16 @@ func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 		r.cleanup(others, c.Spec.Key)
 		r.update(s, c)
 	}
+}
+
+// lastTry is when the newest incarnation was started or ended, whichever is the
+// last that is known of it.
+func lastTry(cands []candidate) time.Time {
+	c := cands[len(cands)-1]
+	if !c.runs() {
+		return endedAt(c.Instance)
+	}
+	return c.StartedAt
 }
 
 // inForce reports that this very revision was applied: what differs is drift.

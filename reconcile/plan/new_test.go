@@ -217,3 +217,32 @@ func TestPortsOfOurs(t *testing.T) {
 		t.Errorf("two that want one free port: %+v", p.Actions)
 	}
 }
+
+// TestUnhealthyAgain is about an unhealthy instance whose successor fares no
+// better: each attempt waits for its backoff, and none is waited for for ever.
+func TestUnhealthyAgain(t *testing.T) {
+	t.Parallel()
+	s := service("web")
+	sick := func(i *Instance) { i.Health, i.Restarts = runtimes.Unhealthy, 2 }
+	justNow := func(i *Instance) { i.StartedAt = noon() }
+	shut := func(i *Instance) { i.GateOpen = false }
+	for _, tc := range []struct {
+		name     string
+		next     Instance
+		revision string
+		resumed  bool // waits for the newer one
+		delayed  bool
+	}{
+		{"it crashed", running(s, "prod", 2, exited(1, 0)), "9be01d7", false, true},
+		{"it is unhealthy too", running(s, "prod", 2, sick, justNow, shut), "9be01d7", false, true},
+		{"it is on its way", running(s, "prod", 2, justNow, shut), "9be01d7", true, false},
+		{"it is part of a rollout, whose gate decides", running(s, "prod", 2, sick, justNow, shut), "4f2c91a", true, false},
+	} {
+		d := model(s)
+		d.Revision = tc.revision
+		a := only(t, New(d, world(running(s, "prod", 1, sick), tc.next)))
+		if a.Op != OpRestart || (a.New != nil) != tc.resumed || a.NotBefore.IsZero() == tc.delayed {
+			t.Errorf("%s: %+v", tc.name, a)
+		}
+	}
+}

@@ -16,14 +16,18 @@ import (
 	"github.com/tenement/ten/schema"
 )
 
-// TestMain checks properties more often than rapid does by itself, unless told
-// how often: a plan costs microseconds.
+// TestMain has properties checked more often than rapid does by itself, unless
+// told how often: a plan costs microseconds. A failure prints its seed and
+// leaves no file.
 func TestMain(m *testing.M) {
 	flag.Parse()
-	told := false
-	flag.Visit(func(f *flag.Flag) { told = told || f.Name == "rapid.checks" })
-	if !told && !testing.Short() {
-		if err := flag.Set("rapid.checks", "500"); err != nil {
+	defaults := map[string]string{"rapid.checks": "500", "rapid.nofailfile": "true"}
+	flag.Visit(func(f *flag.Flag) { delete(defaults, f.Name) })
+	if testing.Short() {
+		delete(defaults, "rapid.checks")
+	}
+	for name, value := range defaults {
+		if err := flag.Set(name, value); err != nil {
 			panic(err)
 		}
 	}

@@ -20,7 +20,8 @@ import (
 //
 // The variables are {name}, {id}, {data_dir} (of the host), {instance_dir} (the
 // managed directory of this instance), {port} and {socket}; anything else in
-// braces is left as written, and a value is never looked through again.
+// braces is left as written, and a value is not looked through again (but for a
+// data directory whose own path holds {port} or {socket}).
 // Fields is shared with the service and must not be changed.
 func SpecFor(s *schema.Service, id string, d Desired, h Host) runtimes.Spec {
 	dir := InstanceDir(h, runtimes.ID{Service: s.Name, Instance: id})
