@@ -45,11 +45,6 @@ Exit status
 }
 
 func runApply(ctx context.Context, e *env, opts applyOptions, given []string) error {
-	c, err := e.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
 	saved, isFile, err := e.savedPlan(given)
 	if err != nil {
 		return err
@@ -60,6 +55,11 @@ func runApply(ctx context.Context, e *env, opts applyOptions, given []string) er
 			return err
 		}
 	}
+	c, err := e.clientFrom(dir)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
 	p, err := e.planDir(ctx, c, dir)
 	if err != nil {
 		return err

@@ -59,7 +59,7 @@ func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, 
 	p.observed, err = c.Observe(ctx, ask)
 	if _, absent := errors.AsType[*api.NotRunningError](err); absent {
 		p.offline, err = true, nil
-		p.observed = e.emptyHost()
+		p.observed = e.emptyHost(dir)
 	}
 	if err != nil {
 		return p, err
@@ -74,13 +74,13 @@ func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, 
 
 // emptyHost is what is observed where nothing runs: this machine, and nothing
 // said of what works on it.
-func (e *env) emptyHost() plan.Observed {
+func (e *env) emptyHost(dir string) plan.Observed {
 	host := plan.Host{Name: "localhost"}
 	if name, err := os.Hostname(); err == nil {
 		host.Name = name
 	}
-	if dir, err := e.findDataDir(); err == nil {
-		host.DataDir = dir
+	if dataDir, err := e.dataDirFrom(dir); err == nil {
+		host.DataDir = dataDir
 	}
 	return plan.Observed{Now: time.Now(), Host: host}
 }
@@ -88,28 +88,37 @@ func (e *env) emptyHost() plan.Observed {
 // loadDir reads a directory as a revision. Faults of its config are printed
 // here, all of them, and end the command.
 func (e *env) loadDir(ctx context.Context, dir string) (*source.Snapshot, *schema.Model, error) {
-	exclude, err := e.findDataDir()
+	snap, err := e.openDir(dir)
 	if err != nil {
 		return nil, nil, err
-	}
-	snap, err := source.OpenDir(dir, source.DirOptions{Exclude: []string{exclude}})
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, nil, fmt.Errorf("read %s: no such directory", dir)
-	}
-	if err != nil {
-		return nil, nil, fmt.Errorf("read %s: %w", dir, err)
 	}
 	model, problems, err := e.loader().Load(ctx, snap.Tree)
 	if err != nil {
 		return nil, nil, fmt.Errorf("load %s: %w", dir, err)
 	}
-	if err := schema.WriteText(e.stderr, problems); err != nil {
+	if err := schema.WriteText(e.stderr, e.fromHere(dir, problems)); err != nil {
 		return nil, nil, err
 	}
 	if model == nil {
 		return nil, nil, exitError(exitFailed)
 	}
 	return snap, model, nil
+}
+
+// openDir reads a directory as a revision, without the data of a host in it.
+func (e *env) openDir(dir string) (*source.Snapshot, error) {
+	dataDir, err := e.dataDirFrom(dir)
+	if err != nil {
+		return nil, err
+	}
+	snap, err := source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("read %s: no such directory", dir)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", dir, err)
+	}
+	return snap, nil
 }
 
 // loader judges configs, and remembers verdicts in the person's cache directory

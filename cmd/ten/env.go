@@ -47,7 +47,11 @@ func (e *env) serverURL() string {
 func (e *env) isRemote() bool { return e.serverURL() != "" }
 
 // client gives a client of the daemon that the command line means.
-func (e *env) client() (*api.Client, error) {
+func (e *env) client() (*api.Client, error) { return e.clientFrom(e.dir) }
+
+// clientFrom is client for a command that is about a directory: the nearest
+// config is searched from there.
+func (e *env) clientFrom(start string) (*api.Client, error) {
 	if server := e.serverURL(); server != "" {
 		c, err := api.NewClient(server)
 		if err != nil {
@@ -55,17 +59,20 @@ func (e *env) client() (*api.Client, error) {
 		}
 		return c, nil
 	}
-	dir, err := e.findDataDir()
+	dir, err := e.dataDirFrom(start)
 	if err != nil {
 		return nil, err
 	}
 	return api.NewLocalClient(dir), nil
 }
 
-// findDataDir gives the absolute data directory of the host: what was named on
-// the command line, in the environment or by the nearest config, or the first of
-// the usual places that exists, or the first of them.
-func (e *env) findDataDir() (string, error) {
+// findDataDir gives the data directory that the command line means, absolute.
+func (e *env) findDataDir() (string, error) { return e.dataDirFrom(e.dir) }
+
+// dataDirFrom gives what was named on the command line, in the environment or by
+// the nearest config from start upward, or the first of the usual places that
+// exists, or the first of them.
+func (e *env) dataDirFrom(start string) (string, error) {
 	named := e.dataDir
 	if named == "" {
 		named = e.getenv(envDataDir)
@@ -73,8 +80,8 @@ func (e *env) findDataDir() (string, error) {
 	if named != "" {
 		return e.abs(named), nil
 	}
-	places := []string{filepath.Join(e.dir, defaultDataDir), systemDataDir}
-	if config := e.nearestConfig(); config != "" {
+	places := []string{filepath.Join(start, defaultDataDir), systemDataDir}
+	if config := configAbove(start); config != "" {
 		written, err := writtenDataDir(config)
 		if err != nil || written != "" {
 			return written, err
@@ -109,8 +116,11 @@ func writtenDataDir(config string) (string, error) {
 }
 
 // nearestConfig is the path of the closest tenement.toml upward, or "".
-func (e *env) nearestConfig() string {
-	for dir := e.dir; ; dir = filepath.Dir(dir) {
+func (e *env) nearestConfig() string { return configAbove(e.dir) }
+
+// configAbove is nearestConfig from start upward.
+func configAbove(start string) string {
+	for dir := start; ; dir = filepath.Dir(dir) {
 		path := filepath.Join(dir, configName)
 		if info, err := os.Stat(path); err == nil && info.Mode().IsRegular() {
 			return path

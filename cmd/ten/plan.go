@@ -63,7 +63,7 @@ func runPlan(ctx context.Context, e *env, opts planOptions, given []string) erro
 	if err != nil {
 		return err
 	}
-	c, err := e.client()
+	c, err := e.clientFrom(dir)
 	if err != nil {
 		return err
 	}
