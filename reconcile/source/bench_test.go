@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"testing"
 	"time"
@@ -49,15 +48,6 @@ func bigRepo(b *testing.B, commits int) (bare string, edit func()) {
 		blob(n*7%5000, n)
 		n++
 		fastImport(b, bare, &in)
-	}
-}
-
-func fastImport(b *testing.B, bare string, in *bytes.Buffer) {
-	b.Helper()
-	c := exec.Command("git", "fast-import", "--quiet")
-	c.Dir, c.Env, c.Stdin = bare, gitEnv(), in
-	if out, err := c.CombinedOutput(); err != nil {
-		b.Fatalf("%v\n%s", err, out)
 	}
 }
 

@@ -29,7 +29,7 @@ type GitConfig struct {
 	SignMode       SignMode // "" is SignHead
 
 	Poll    time.Duration // how often to look; 0 is 30 s
-	Timeout time.Duration // of one fetch; 0 is 5 minutes
+	Timeout time.Duration // of a whole fetch; 0 is 15 minutes. A server that stalls gets a minute
 	Limits  Limits
 	Reserve int64 // bytes that must stay free on the mirror's disk; 0 is 64 MB
 	Log     *slog.Logger
@@ -81,6 +81,7 @@ const (
 	repairEvery  = 10 * time.Minute
 	compactPacks = 50
 	connectTime  = 30 * time.Second
+	stallTime    = time.Minute
 )
 
 // NewGit checks the configuration. Nothing is opened before the first call.
@@ -105,7 +106,7 @@ func NewGit(cfg GitConfig) (*Git, error) {
 		return bad("sign mode %q is neither %q nor %q", cfg.SignMode, SignHead, SignRange)
 	}
 	if cfg.Timeout <= 0 {
-		cfg.Timeout = 5 * time.Minute
+		cfg.Timeout = 15 * time.Minute
 	}
 	if cfg.Reserve <= 0 {
 		cfg.Reserve = 64 << 20
@@ -248,6 +249,9 @@ func (g *Git) heads(r *refs) (heads, error) {
 	if h.branch == "" {
 		h.branch = r.head
 	}
+	if h.branch == "" {
+		return heads{}, &FetchError{Class: ClassConfig, Err: errors.New("the remote's HEAD names no branch"), Hint: "choose one with --branch: " + someOf(r.heads)}
+	}
 	var ok bool
 	if h.main, ok = r.heads[h.branch]; !ok {
 		hint := "choose another with --branch"
@@ -265,17 +269,18 @@ func (g *Git) heads(r *refs) (heads, error) {
 // bring fetches what the mirror lacks of want.
 func (g *Git) bring(ctx context.Context, sess session, want heads) error {
 	m := g.mirror
-	switch c := g.damage.Load(); {
-	case m.damage != nil:
+	if m.damage != nil {
 		return g.rebuild(ctx, sess, want, m.damage)
-	case c != nil:
-		return g.rebuild(ctx, sess, want, c)
-	case m.store.packCount() >= m.first+compactPacks && g.room(2*m.bytes()) == nil:
-		g.cfg.Log.Info("mirror compacted", "reason", "many packs")
-		return g.replace(ctx, sess, want)
 	}
-	if err := g.room(0); err != nil {
-		return err
+	if c := g.damage.Load(); c != nil {
+		return g.rebuild(ctx, sess, want, c)
+	}
+	if m.store.packCount() >= m.first+compactPacks && g.room(2*m.bytes()) == nil {
+		if err := g.replace(ctx, sess, want); err != nil {
+			return err
+		}
+		g.cfg.Log.Info("mirror replaced", "reason", "many packs")
+		return nil
 	}
 	return g.fetch(ctx, sess, m, want)
 }
@@ -291,12 +296,11 @@ func (g *Git) fetch(ctx context.Context, sess session, m *mirror, want heads) er
 			req.wants = append(req.wants, id)
 		}
 	}
-	for _, id := range m.tips {
-		req.haves = append(req.haves, g.recent(m, id)...)
-	}
 	if len(req.wants) > 0 {
-		err := sess.fetch(ctx, req, func(r io.Reader) error { return m.store.storePack(ctx, r) })
-		if err != nil {
+		for _, id := range m.tips {
+			req.haves = append(req.haves, g.recent(m, id)...)
+		}
+		if err := g.receive(ctx, sess, m, req); err != nil {
 			return err
 		}
 	}
@@ -306,6 +310,45 @@ func (g *Git) fetch(ctx context.Context, sess session, m *mirror, want heads) er
 		}
 	}
 	return m.setTips(tips, sess.refs().shallow)
+}
+
+var errStalled = errors.New("the server sent nothing for a minute")
+
+// receive takes the packs of one fetch. It ends when the server stalls, however
+// long the whole may take; and damage of what was sent is not the mirror's.
+func (g *Git) receive(ctx context.Context, sess session, m *mirror, req request) error {
+	if err := g.room(0); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	t := time.AfterFunc(stallTime, func() { cancel(errStalled) })
+	defer t.Stop()
+	err := sess.fetch(ctx, req, func(r io.Reader) error { return m.store.storePack(ctx, &lively{r, t}) })
+	c := (*corruptError)(nil)
+	switch {
+	case !errors.As(err, &c):
+		return err
+	case errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF):
+		return &FetchError{Class: ClassNetwork, Err: errors.New("the connection broke off within a pack")}
+	}
+	return &FetchError{Class: ClassCorrupt, Err: fmt.Errorf("the remote sent a damaged pack: %w", err), Hint: "run git fsck in the remote repository"}
+}
+
+// lively puts a stall off with every read.
+type lively struct {
+	r io.Reader
+	t *time.Timer
+}
+
+func (l *lively) Read(p []byte) (int, error) {
+	n, err := l.r.Read(p)
+	if err != nil {
+		l.t.Stop() // what follows is our own work
+	} else {
+		l.t.Reset(stallTime)
+	}
+	return n, err
 }
 
 // recent is a tip and the first parents below it: enough for a remote whose
@@ -369,8 +412,8 @@ func (g *Git) rebuild(ctx context.Context, sess session, want heads, why error) 
 func (g *Git) replace(ctx context.Context, sess session, want heads) error {
 	old := g.mirror.store
 	err := g.mirror.build(func(m *mirror) error { return g.fetch(ctx, sess, m, want) })
-	if g.mirror.store != old {
-		g.store.Store(g.mirror.store)
+	if n := g.mirror.store; n != nil && n != old {
+		g.store.Store(n)
 		if old != nil {
 			old.close()
 		}
@@ -403,12 +446,12 @@ func (g *Git) explain(err error) error {
 		f.URL = g.at.text
 		return f
 	case errors.As(err, &c):
-		f = &FetchError{Class: ClassCorrupt, Err: err, Hint: "it is cloned anew at the next try"}
+		f = &FetchError{Class: ClassCorrupt, Err: err, Hint: "a new copy is fetched at the next try"}
 	case errors.Is(err, ErrTooBig):
 		f = &FetchError{Class: ClassConfig, Err: err, Hint: "keep large files out of the repository"}
 	case outOfSpace(err):
 		f = diskError(err).(*FetchError)
-	case errors.Is(err, context.DeadlineExceeded):
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):
 		f = &FetchError{Class: ClassNetwork, Err: errors.New("no answer in time"), Hint: "look at the remote and the network to it"}
 	case errors.As(err, &n), errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF):
 		f = &FetchError{Class: ClassNetwork, Err: err, Hint: "look at the remote and the network to it"}

@@ -2,6 +2,7 @@ package source
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"os/exec"
@@ -186,4 +187,13 @@ func gitIgnores(t *testing.T, dir, path string) bool {
 		t.Fatal(err)
 	}
 	return err == nil
+}
+
+func fastImport(t testing.TB, bare string, in io.Reader) {
+	t.Helper()
+	c := exec.Command("git", "fast-import", "--quiet")
+	c.Dir, c.Env, c.Stdin = bare, gitEnv(), in
+	if out, err := c.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
 }

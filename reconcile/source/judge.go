@@ -191,9 +191,10 @@ func (g *Git) refresh(ctx context.Context) error {
 
 // fromStore reads from the store in use; twice when it was replaced meanwhile.
 func fromStore[T any](g *Git, read func(*objects) (T, error)) (T, error) {
-	v, err := read(g.store.Load())
-	if errors.Is(err, os.ErrClosed) {
-		v, err = read(g.store.Load())
+	store := g.store.Load()
+	v, err := read(store)
+	if now := g.store.Load(); errors.Is(err, os.ErrClosed) && now != store {
+		v, err = read(now)
 	}
 	return v, err
 }

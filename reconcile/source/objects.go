@@ -12,6 +12,7 @@ import (
 	"sort"
 	"strings"
 	"sync"
+	"time"
 
 	"github.com/go-git/go-billy/v5"
 	"github.com/go-git/go-git/v5/plumbing"
@@ -35,19 +36,51 @@ type objects struct {
 	packs  []*pack
 	known  map[string]bool // packs by path
 	cache  cache.Object
+	idle   *time.Timer
 	closed bool
 }
 
 type pack struct {
 	idx  idxfile.Index
+	open *os.File
 	file *packfile.Packfile
+}
+
+// Unpacked objects are kept for those that are deltas against them: with too small
+// a cache, reading a revision unpacks the same ones again and again (measured for
+// 31 MB in 5,000 files: 0.5 s with 64 MB, 9 s with 4 MB). They are dropped when
+// nobody has read for a while.
+const (
+	cacheSize = 64 * cache.MiByte
+	cacheIdle = 5 * time.Second
+)
+
+func newCache() cache.Object { return cache.NewObjectLRU(cacheSize) }
+
+// touch puts off the dropping of the cache. The caller holds mu.
+func (o *objects) touch() {
+	if o.idle == nil {
+		o.idle = time.AfterFunc(cacheIdle, o.forget)
+		return
+	}
+	o.idle.Reset(cacheIdle)
+}
+
+// forget drops what was unpacked.
+func (o *objects) forget() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.cache = newCache()
+	for _, p := range o.packs {
+		p.file = packfile.NewPackfileWithCache(p.idx, nil, packFile{p.open}, o.cache, 0)
+	}
 }
 
 // openMirrored opens a store that only storePack writes to. A damaged pack is an
 // error at once; damage that comes later is found by the read that meets it.
 func openMirrored(dir string, limits Limits) (*objects, error) {
 	o := &objects{limits: limits, ours: true, dirs: []string{dir},
-		known: map[string]bool{}, cache: cache.NewObjectLRU(16 * cache.MiByte)}
+		known: map[string]bool{}, cache: newCache()}
 	if _, err := o.scan(); err != nil {
 		o.close()
 		return nil, err
@@ -59,7 +92,7 @@ func openMirrored(dir string, limits Limits) (*objects, error) {
 // opened when a loose object isn't found: what was just pushed is loose.
 func openForeign(dirs []string, limits Limits) *objects {
 	return &objects{limits: limits, dirs: dirs,
-		known: map[string]bool{}, cache: cache.NewObjectLRU(16 * cache.MiByte)}
+		known: map[string]bool{}, cache: newCache()}
 }
 
 // scan opens packs that were not there before and says whether there were any.
@@ -113,7 +146,7 @@ func (o *objects) addPack(base string, idx *idxfile.MemoryIndex) error {
 	}
 	// Without a filesystem go-git reads objects whole instead of reopening files.
 	p := packfile.NewPackfileWithCache(idx, nil, packFile{f}, o.cache, 0)
-	o.packs = append(o.packs, &pack{idx, p})
+	o.packs = append(o.packs, &pack{idx, f, p})
 	o.known[base+".idx"] = true
 	return nil
 }
@@ -151,6 +184,7 @@ func checkPack(f *os.File, idx *idxfile.MemoryIndex, full bool) error {
 func (o *objects) object(t plumbing.ObjectType, h plumbing.Hash) (plumbing.EncodedObject, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	o.touch()
 	obj, err := o.lookup(h)
 	if err != nil {
 		return nil, err
@@ -329,6 +363,9 @@ func (o *objects) close() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.closed = true
+	if o.idle != nil {
+		o.idle.Stop()
+	}
 	for _, p := range o.packs {
 		p.file.Close()
 	}

@@ -106,8 +106,8 @@ type limited struct {
 }
 
 func (l *limited) Read(p []byte) (int, error) {
-	if err := l.ctx.Err(); err != nil {
-		return 0, err
+	if l.ctx.Err() != nil {
+		return 0, context.Cause(l.ctx)
 	}
 	n, err := l.r.Read(p)
 	if l.left -= int64(n); l.left < 0 {
@@ -123,8 +123,8 @@ type seekable struct {
 }
 
 func (s seekable) Read(p []byte) (int, error) {
-	if err := s.ctx.Err(); err != nil {
-		return 0, err
+	if s.ctx.Err() != nil {
+		return 0, context.Cause(s.ctx)
 	}
 	return s.File.Read(p)
 }
@@ -188,7 +188,7 @@ func recoverPack(err *error) {
 // badPack tells damage from a deadline that ran out meanwhile.
 func badPack(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return corrupt("bad pack", err)
 }

@@ -35,6 +35,9 @@ func refused(t *testing.T, err error, kind Kind) *RefusedError {
 func TestEveryTransport(t *testing.T) {
 	t.Parallel()
 	for name, serve := range transports(t) {
+		if testing.Short() && name != "local" && name != "https" {
+			continue // the others have tests of their own below
+		}
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			s := newServed(t)

@@ -13,6 +13,7 @@ import (
 
 	"github.com/ProtonMail/go-crypto/openpgp"
 	"github.com/ProtonMail/go-crypto/openpgp/armor"
+	"github.com/ProtonMail/go-crypto/openpgp/packet"
 	"github.com/hiddeco/sshsig"
 	"golang.org/x/crypto/ssh"
 )
@@ -41,7 +42,7 @@ func pgpSign(t testing.TB, key *openpgp.Entity) signFunc {
 }
 
 func pgpKey(t testing.TB) (*openpgp.Entity, string) {
-	key, err := openpgp.NewEntity("Ann", "", "ann@example.com", nil)
+	key, err := openpgp.NewEntity("Ann", "", "ann@example.com", &packet.Config{Algorithm: packet.PubKeyAlgoEdDSA})
 	if err != nil {
 		t.Fatal(err)
 	}

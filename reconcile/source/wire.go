@@ -58,7 +58,7 @@ func (s *stream) advertise(ctx context.Context) error {
 // endOf prefers the reason for which a connection was cut.
 func endOf(ctx context.Context, err error) error {
 	if ctx.Err() != nil {
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 	return err
 }
