@@ -17,7 +17,6 @@ func start() {
 	var plan wire.View
 	receivePlan(&plan)
 	if plan.Walls {
-		call(unix.SYS_PRCTL, unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 		buildWalls(&plan)
 	} else {
 		check("subreaper", "self", call(unix.SYS_PRCTL, unix.PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0))

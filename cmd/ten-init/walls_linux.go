@@ -10,71 +10,94 @@ import (
 )
 
 var (
-	sources  [wire.MaxMounts]uintptr
+	sources  [wire.MaxPlaces]uintptr // of the places that show what the host has
 	pathCopy [unix.PathMax]byte
 )
 
 // buildWalls turns the copy of the host's mounts, in which init woke up, into
 // the instance's own view. The order matters: sources are opened while they can
-// still be seen, and nothing is attached before all covers lie.
+// still be seen, the host is made read-only without them, and only then are
+// places filled, outer before inner.
 func buildWalls(plan *wire.View) {
 	check("private", "/", setAttr(atFDCWD, "/\x00", unix.AT_RECURSIVE, &unix.MountAttr{Propagation: unix.MS_PRIVATE}))
-	openSources(plan.Mounts)
+	openSources(plan.Places)
 	check("read-only", "/", setAttr(atFDCWD, "/\x00", unix.AT_RECURSIVE, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY}))
-	var dir string
-	for scratch := plan.Scratch; scratch.Next(&dir); {
-		check("tmpfs", dir, mount("tmpfs\x00", dir, unix.MS_NOSUID|unix.MS_NODEV, "mode=1777\x00"))
-	}
-	for covered := plan.Covered; covered.Next(&dir); {
-		// A directory that is gone lies under another cover.
-		e := mount("tmpfs\x00", dir, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755\x00")
-		if e != unix.ENOENT {
-			check("cover", dir, e)
-		}
-	}
 	check("proc", "/proc", mount("proc\x00", "/proc\x00", unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "\x00"))
-	attachSources(plan.Mounts)
-	for covered := plan.Covered; covered.Next(&dir); {
-		e := setAttr(atFDCWD, dir, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
-		if e != unix.ENOENT && e != unix.EINVAL {
-			check("read-only", dir, e)
-		}
-	}
+	fillPlaces(plan.Places)
+	closeCovers(plan.Places)
 	check("hostname", plan.Hostname, call(unix.SYS_SETHOSTNAME, addr(plan.Hostname), uintptr(len(plan.Hostname)), 0, 0, 0))
 }
 
-// openSources makes a detached copy of each mount, so that no path of the host
-// is looked up a second time.
-func openSources(mounts wire.List) {
-	var m wire.Mount
-	for i := 0; mounts.NextMount(&m); i++ {
-		at, e := openPath(m.Path)
-		check("mount", m.Path, e)
-		fd, e := value(unix.SYS_OPEN_TREE, at, addr("\x00"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
-		check("mount", m.Path, e)
-		call(unix.SYS_CLOSE, at, 0, 0, 0, 0)
+// openSources makes a detached copy of what the host has at each place that
+// shows it, so that no path of the host is looked up a second time.
+func openSources(places wire.List) {
+	var p wire.Place
+	for i := 0; places.NextPlace(&p); i++ {
 		attr := unix.MountAttr{Attr_set: unix.MOUNT_ATTR_NOSUID | unix.MOUNT_ATTR_NODEV}
-		if !m.Writable {
+		switch p.Kind {
+		case wire.ReadOnly:
 			attr.Attr_set |= unix.MOUNT_ATTR_RDONLY
+		case wire.Writable:
+		default:
+			continue
 		}
-		check("mount", m.Path, setAttr(fd, "\x00", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr))
+		at, e := openPath(p.Path)
+		check("mount", p.Path, e)
+		fd, e := value(unix.SYS_OPEN_TREE, at, addr("\x00"), unix.OPEN_TREE_CLONE|unix.OPEN_TREE_CLOEXEC|unix.AT_EMPTY_PATH|unix.AT_RECURSIVE)
+		check("mount", p.Path, e)
+		call(unix.SYS_CLOSE, at, 0, 0, 0, 0)
+		check("mount", p.Path, setAttr(fd, "\x00", unix.AT_EMPTY_PATH|unix.AT_RECURSIVE, &attr))
 		sources[i] = fd
 	}
 }
 
-// attachSources puts the detached mounts at their paths, which are made where a
-// cover hides the host's own.
-func attachSources(mounts wire.List) {
-	var m wire.Mount
-	for i := 0; mounts.NextMount(&m); i++ {
-		e := moveMount(sources[i], m.Path)
-		if e == unix.ENOENT {
-			makePoint(m.Path, sources[i])
-			e = moveMount(sources[i], m.Path)
+func fillPlaces(places wire.List) {
+	var p wire.Place
+	for i := 0; places.NextPlace(&p); i++ {
+		switch p.Kind {
+		case wire.Scratch:
+			check("tmpfs", p.Path, mount("tmpfs\x00", p.Path, unix.MS_NOSUID|unix.MS_NODEV, "mode=1777\x00"))
+		case wire.Cover:
+			cover(p.Path)
+		default:
+			attach(p.Path, sources[i])
 		}
-		check("mount", m.Path, e)
-		call(unix.SYS_CLOSE, sources[i], 0, 0, 0, 0)
 	}
+}
+
+// cover hides a directory. One that is not there lies under another cover.
+func cover(dir string) {
+	e := mount("tmpfs\x00", dir, unix.MS_NOSUID|unix.MS_NODEV|unix.MS_NOEXEC, "mode=0755\x00")
+	if e != unix.ENOENT {
+		check("cover", dir, e)
+	}
+}
+
+// closeCovers makes the covers read-only, now that the places inside them have
+// been made.
+func closeCovers(places wire.List) {
+	var p wire.Place
+	for places.NextPlace(&p) {
+		if p.Kind != wire.Cover {
+			continue
+		}
+		e := setAttr(atFDCWD, p.Path, 0, &unix.MountAttr{Attr_set: unix.MOUNT_ATTR_RDONLY})
+		if e != unix.ENOENT && e != unix.EINVAL { // it was not there to be covered
+			check("read-only", p.Path, e)
+		}
+	}
+}
+
+// attach puts a detached mount at its path, which is made where a cover hides
+// the host's own.
+func attach(path string, fd uintptr) {
+	e := moveMount(fd, path)
+	if e == unix.ENOENT {
+		makePoint(path, fd)
+		e = moveMount(fd, path)
+	}
+	check("mount", path, e)
+	call(unix.SYS_CLOSE, fd, 0, 0, 0, 0)
 }
 
 // makePoint creates the directory, or the empty file, that fd will cover.

@@ -37,8 +37,8 @@ func (v *Level) Wait(ctx context.Context, key runtimes.Key) (runtimes.Exit, erro
 	defer file.Close()
 	pidfd, err := v.l.open(e.init)
 	if err != nil {
-		if exit, ok := readExit(file); ok {
-			return exitFrom(exit), nil
+		if rec, ok := readExit(file); ok {
+			return v.exitFrom(key, rec), nil
 		}
 		return v.exitOf(key, e), nil
 	}
@@ -47,8 +47,8 @@ func (v *Level) Wait(ctx context.Context, key runtimes.Key) (runtimes.Exit, erro
 		return runtimes.Exit{}, err
 	}
 	reap(pidfd)
-	if exit, ok := readExit(file); ok {
-		return exitFrom(exit), nil
+	if rec, ok := readExit(file); ok {
+		return v.exitFrom(key, rec), nil
 	}
 	return v.killedInit(ctx, key, pidfd), nil
 }
@@ -73,6 +73,9 @@ func (v *Level) killedInit(ctx context.Context, key runtimes.Key, pidfd *os.File
 // Stop ends the incarnation and removes every trace of it; see runtimes.Runtime.
 func (v *Level) Stop(ctx context.Context, key runtimes.Key) error {
 	e, err := v.find(key)
+	if errors.Is(err, errUnfinished) {
+		e, err = v.discard(ctx, key)
+	}
 	if errors.Is(err, runtimes.ErrNotFound) {
 		return nil
 	}
@@ -80,7 +83,7 @@ func (v *Level) Stop(ctx context.Context, key runtimes.Key) error {
 		err = v.end(ctx, key, e)
 	}
 	if err == nil {
-		err = v.l.dropCgroup(v.name, key)
+		err = v.l.dropCgroup(context.WithoutCancel(ctx), v.name, key)
 	}
 	if err == nil {
 		err = v.path(key).remove()

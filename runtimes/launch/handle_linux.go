@@ -43,6 +43,7 @@ type procStat struct {
 	state  byte
 	parent int
 	start  uint64
+	memory uint64 // size of its address space, 0 once it has begun to end
 }
 
 func (s procStat) ended() bool { return s.state == 'Z' || s.state == 'X' }
@@ -55,12 +56,13 @@ func readStat(pid int) (procStat, error) {
 	// The name is in parentheses and may hold any byte; the rest is plain.
 	end := bytes.LastIndexByte(b, ')')
 	f := bytes.Fields(b[end+1:])
-	if end < 0 || len(f) < 20 {
+	if end < 0 || len(f) < 21 {
 		return procStat{}, fmt.Errorf("/proc/%d/stat: unknown form", pid)
 	}
 	parent, err1 := strconv.Atoi(string(f[1]))
 	start, err2 := strconv.ParseUint(string(f[19]), 10, 64)
-	return procStat{state: f[0][0], parent: parent, start: start}, errors.Join(err1, err2)
+	memory, err3 := strconv.ParseUint(string(f[20]), 10, 64)
+	return procStat{state: f[0][0], parent: parent, start: start, memory: memory}, errors.Join(err1, err2, err3)
 }
 
 // readProc reads a small file of /proc without asking for its size first.

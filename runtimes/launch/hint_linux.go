@@ -22,7 +22,10 @@ func startError(spec *runtimes.Spec, plan *wire.Plan, err error) error {
 
 func hintFor(e *runtimes.StartError, plan *wire.Plan) string {
 	is := func(step string, errno syscall.Errno) bool { return e.Step == step && errors.Is(e.Err, errno) }
+	var u *runtimes.UnsupportedError
 	switch {
+	case errors.As(e.Err, &u):
+		return u.Hint
 	case is("exec", syscall.ENOENT) && e.Object == plan.Argv[0] && !hasSlash(e.Object):
 		return "command not found in PATH=" + plan.Path
 	case is("exec", syscall.ENOENT):

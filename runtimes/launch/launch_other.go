@@ -62,3 +62,6 @@ func (v *Level) Update(context.Context, runtimes.Spec) error { return runtimes.E
 func (v *Level) Output(runtimes.Key) (stdout, stderr io.ReadCloser, err error) {
 	return nil, nil, runtimes.ErrNotFound
 }
+
+// Try says that this is not Linux.
+func (v *Level) Try(context.Context, Recipe) error { return v.l.Ready(v.name) }

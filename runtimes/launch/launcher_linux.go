@@ -9,6 +9,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/runtimes/cgroup"
 )
 
 // Launcher holds what all starts of one daemon share: the init program in a
@@ -19,7 +20,8 @@ type Launcher struct {
 	cfg    Config
 	boot   string
 	null   *os.File
-	init   *os.File // nil when missing says why
+	groups *cgroup.Tree
+	init   *os.File // nil when noInit says why
 	noInit error
 }
 
@@ -36,7 +38,11 @@ func New(cfg Config) (*Launcher, error) {
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
-	l := &Launcher{cfg: cfg, boot: strings.TrimSpace(string(boot))}
+	groups, err := cgroup.FindHost()
+	if err != nil {
+		return nil, fmt.Errorf("find the cgroups: %w", err)
+	}
+	l := &Launcher{cfg: cfg, boot: strings.TrimSpace(string(boot)), groups: groups.Tree(cfg.CgroupParent)}
 	if l.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,7 @@ func (v *Level) List(ctx context.Context) ([]runtimes.Instance, error) {
 		if err := ctx.Err(); err != nil {
 			return nil, err
 		}
-		in, err := v.inspect(key)
+		in, err := v.inspect(ctx, key)
 		if errors.Is(err, runtimes.ErrNotFound) {
 			continue
 		}
@@ -53,8 +53,11 @@ func (v *Level) List(ctx context.Context) ([]runtimes.Instance, error) {
 
 // inspect looks at one record. ErrNotFound means that no instance belongs to
 // it: it is gone, being made, or what a start that died left, which is removed.
-func (v *Level) inspect(key runtimes.Key) (runtimes.Instance, error) {
+func (v *Level) inspect(ctx context.Context, key runtimes.Key) (runtimes.Instance, error) {
 	e, err := v.find(key)
+	if errors.Is(err, errUnfinished) {
+		e, err = v.discard(ctx, key)
+	}
 	if err != nil {
 		return runtimes.Instance{}, err
 	}
@@ -75,7 +78,8 @@ func (v *Level) inspect(key runtimes.Key) (runtimes.Instance, error) {
 	return in, nil
 }
 
-// find reads the record of a key. Where the record does not say which process
+// find reads the record of a key. ErrNotFound means that no instance belongs to
+// it, errUnfinished that besides a start left it behind or is under way. Where the record does not say which process
 // is meant, the one that holds the file open is.
 func (v *Level) find(key runtimes.Key) (*entry, error) {
 	path := v.path(key)
@@ -84,7 +88,7 @@ func (v *Level) find(key runtimes.Key) (*entry, error) {
 	case errors.Is(err, fs.ErrNotExist):
 		return nil, runtimes.ErrNotFound
 	case errors.Is(err, errUnfinished):
-		return v.discard(key)
+		return nil, fmt.Errorf("%w: %w", runtimes.ErrNotFound, err)
 	case err != nil:
 		return nil, err
 	}
@@ -97,7 +101,7 @@ func (v *Level) find(key runtimes.Key) (*entry, error) {
 // discard removes what a start that died left behind, unless it is still under
 // way, and returns ErrNotFound when all is well. A record that was emptied
 // under a running instance is returned as broken instead.
-func (v *Level) discard(key runtimes.Key) (*entry, error) {
+func (v *Level) discard(ctx context.Context, key runtimes.Key) (*entry, error) {
 	path := v.path(key)
 	fd, err := unix.Open(string(path), unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err == unix.ENOENT {
@@ -117,7 +121,7 @@ func (v *Level) discard(key runtimes.Key) (*entry, error) {
 	if h, ok := v.l.holder(path); ok && v.l.alive(h) {
 		return &entry{init: h, broken: fmt.Errorf("%s: %w", path, errUnfinished)}, nil
 	}
-	if err := v.l.dropCgroup(v.name, key); err != nil {
+	if err := v.l.dropCgroup(ctx, v.name, key); err != nil {
 		return nil, err
 	}
 	if err := path.remove(); err != nil {
@@ -159,7 +163,7 @@ func (v *Level) exitOf(key runtimes.Key, e *entry) runtimes.Exit {
 		}
 	}
 	if e.ended {
-		return exitFrom(e.exit)
+		return v.exitFrom(key, e.exit)
 	}
 	if pidfd != nil {
 		if status, ok := kernelStatus(pidfd); ok {
@@ -169,8 +173,11 @@ func (v *Level) exitOf(key runtimes.Key, e *entry) runtimes.Exit {
 	return runtimes.Exit{}
 }
 
-func exitFrom(rec wire.Exit) runtimes.Exit {
-	return runtimes.Exit{Known: true, Code: int(rec.Code), Signal: int(rec.Signal), OOM: rec.OOM, At: time.Unix(0, rec.AtNano)}
+func (v *Level) exitFrom(key runtimes.Key, rec wire.Exit) runtimes.Exit {
+	exit := runtimes.Exit{Known: true, Code: int(rec.Code), Signal: int(rec.Signal), OOM: rec.OOM, At: time.Unix(0, rec.AtNano)}
+	// A limit that came after the start counts in a file that init does not know.
+	exit.OOM = exit.OOM || exit.Signal == int(unix.SIGKILL) && v.l.oomKilled(v.name, key)
+	return exit
 }
 
 // exitFromStatus is for an init that was killed before it could write: what

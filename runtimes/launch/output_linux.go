@@ -43,10 +43,14 @@ func (v *Level) Output(key runtimes.Key) (stdout, stderr io.ReadCloser, err erro
 // nil when init has ended.
 func (l *Launcher) openPipe(h handle, fd int) (*os.File, error) {
 	f, err := os.OpenFile(fmt.Sprintf("/proc/%d/fd/%d", h.pid, fd), os.O_RDONLY|unix.O_NONBLOCK, 0)
-	if l.alive(h) {
-		return f, err
+	st, serr := readStat(h.pid)
+	switch {
+	case serr != nil, h.boot != l.boot, st.start != h.start: // it is gone, or was another's
+	case err != nil && st.memory > 0:
+		return nil, err
+	case err == nil:
+		return f, nil
 	}
-	// It ended meanwhile, or the pid is somebody else's by now.
 	if err == nil {
 		f.Close()
 	}

@@ -79,7 +79,6 @@ type record struct {
 	Version   int           `json:"version"`
 	Spec      runtimes.Spec `json:"spec"`
 	StartedAt time.Time     `json:"started_at"`
-	Cgroup    bool          `json:"cgroup,omitempty"`
 }
 
 // entry is a record file as read.

@@ -3,6 +3,7 @@ package launch
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"io/fs"
 	"os"
@@ -41,10 +42,14 @@ func (v *Level) Start(ctx context.Context, spec runtimes.Spec) (runtimes.Instanc
 	if err := checkSpec(&spec); err != nil {
 		return runtimes.Instance{}, err
 	}
+	if spec.StopSignal != "" && unix.SignalNum(spec.StopSignal) == 0 {
+		return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "spec", Object: "stop_signal",
+			Err: fmt.Errorf("%q is no signal", spec.StopSignal), Hint: "write it as in SIGTERM"}
+	}
 	if err := v.l.Ready(v.name); err != nil {
 		return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "init", Object: "ten-init", Err: err, Hint: "build ten with make"}
 	}
-	if in, err := v.inspect(spec.Key); err == nil {
+	if in, err := v.inspect(ctx, spec.Key); err == nil {
 		if in.Phase.Alive() {
 			return in, nil
 		}
@@ -77,12 +82,12 @@ func (s *start) run(ctx context.Context, recipe *Recipe) (in runtimes.Instance, 
 	}
 	defer s.file.Close()
 	s.undo = append(s.undo, func() { path.remove() })
-	if s.group, err = s.v.l.makeCgroup(s.v.name, s.spec, recipe.Track); err != nil {
+	if s.group, err = s.v.l.makeCgroup(ctx, s.v.name, s.spec, recipe.Track); err != nil {
 		return in, err
 	}
 	if s.group != nil {
-		defer s.group.Close()
-		s.undo = append(s.undo, func() { s.v.l.dropCgroup(s.v.name, s.spec.Key) })
+		defer s.group.close()
+		s.undo = append(s.undo, func() { s.v.l.dropCgroup(context.WithoutCancel(ctx), s.v.name, s.spec.Key) })
 	}
 	s.fillPlan(&recipe.Plan)
 	rest, err := s.spawn(recipe)
@@ -91,16 +96,16 @@ func (s *start) run(ctx context.Context, recipe *Recipe) (in runtimes.Instance, 
 	}
 	defer s.conn.Close()
 	if _, err := s.conn.Write(rest); err != nil {
-		return in, s.outcome(ctx, err)
+		return in, outcome(ctx, s.conn, err)
 	}
-	rec := &record{Version: 1, Spec: *s.spec, StartedAt: time.Now(), Cgroup: s.group != nil}
+	rec := &record{Version: 1, Spec: *s.spec, StartedAt: time.Now()}
 	if err := s.commit(rec); err != nil {
 		return in, err
 	}
 	if _, err := s.conn.Write([]byte{wire.Go}); err != nil {
-		return in, s.outcome(ctx, err)
+		return in, outcome(ctx, s.conn, err)
 	}
-	if err := s.outcome(ctx, nil); err != nil {
+	if err := outcome(ctx, s.conn, nil); err != nil {
 		return in, err
 	}
 	return runtimes.Instance{Spec: rec.Spec, Phase: runtimes.Running, Pid: program(s.init.pid), StartedAt: rec.StartedAt}, nil
@@ -166,31 +171,34 @@ func (s *start) spawn(recipe *Recipe) (rest []byte, err error) {
 	if n, err := unix.Write(pair[0], rest); err == nil {
 		rest = rest[n:]
 	}
-	if err := s.clone(recipe, []int{int(s.v.l.null.Fd()), outW, errW, pair[1], int(s.file.Fd()), outR, errR}); err != nil {
+	files := []int{int(s.v.l.null.Fd()), outW, errW, pair[1], int(s.file.Fd()), outR, errR}
+	if s.group.countsOOM() {
+		files = append(files, int(s.group.oom.Fd()))
+	}
+	if s.init, s.pidfd, err = s.v.l.clone(recipe, s.group, files...); err != nil {
 		s.conn.Close()
 		return nil, err
 	}
+	s.undo = append(s.undo, func() { endInit(s.pidfd) })
 	return rest, nil
 }
 
 // clone starts init with the given files.
-func (s *start) clone(recipe *Recipe, files []int) error {
-	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setpgid: true, Cloneflags: recipe.Namespaces, PidFD: &s.pidfd}}
+func (l *Launcher) clone(recipe *Recipe, g *group, files ...int) (init handle, pidfd int, err error) {
+	attr := &syscall.ProcAttr{Sys: &syscall.SysProcAttr{Setpgid: true, Cloneflags: recipe.Namespaces, PidFD: &pidfd}}
 	for _, fd := range files {
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	if recipe.Namespaces&unix.CLONE_NEWUSER != 0 {
 		mapSelf(attr.Sys)
 	}
-	s.group.join(attr)
-	path := "/proc/self/fd/" + strconv.Itoa(int(s.v.l.init.Fd()))
+	g.join(attr)
+	path := "/proc/self/fd/" + strconv.Itoa(int(l.init.Fd()))
 	pid, _, err := syscall.StartProcess(path, []string{"ten-init"}, attr)
 	if err != nil {
-		return &fault{"clone", "ten-init", err}
+		return handle{}, -1, &fault{"clone", "ten-init", err}
 	}
-	s.init = handle{pid: pid, boot: s.v.l.boot}
-	s.undo = append(s.undo, func() { endInit(s.pidfd) })
-	return nil
+	return handle{pid: pid, boot: l.boot}, pidfd, nil
 }
 
 func closeFDs(fds ...int) {
@@ -228,16 +236,17 @@ func (s *start) commit(rec *record) error {
 	if err := rec.write(s.file, s.init); err != nil {
 		return &fault{"record", s.file.Name(), cause(err)}
 	}
-	return nil
+	// Init holds the same open file, and would keep it locked as long as it lives.
+	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
 }
 
 // outcome reads the socket to its end: nothing means that the program runs.
 // wrote is the error of a write that found init gone, for which init has left
 // the reason.
-func (s *start) outcome(ctx context.Context, wrote error) error {
-	stop := context.AfterFunc(ctx, func() { s.conn.SetReadDeadline(time.Unix(1, 0)) })
+func outcome(ctx context.Context, conn *os.File, wrote error) error {
+	stop := context.AfterFunc(ctx, func() { conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	msg, err := io.ReadAll(s.conn)
+	msg, err := io.ReadAll(conn)
 	switch {
 	case ctx.Err() != nil && err != nil:
 		return &fault{"wait for", "ten-init", ctx.Err()}

@@ -2,6 +2,7 @@ package namespace
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"slices"
@@ -21,76 +22,78 @@ var scratch = []string{"/tmp", "/dev/shm"}
 
 // recipe draws the walls around one spec.
 func (r *Runtime) recipe(spec *runtimes.Spec) (launch.Recipe, error) {
-	mounts, err := mountsOf(spec, r.l.Hidden())
+	places, err := placesOf(spec, present(scratch), r.l.Hidden())
 	if err != nil {
 		return launch.Recipe{}, err
 	}
-	recipe := launch.Recipe{
+	return withUser(launch.Recipe{
 		Namespaces: namespaces,
-		Plan: wire.Plan{
-			Walls:    true,
-			Mounts:   mounts,
-			Scratch:  present(scratch),
-			Covered:  outermost(r.l.Hidden()),
-			Hostname: hostname(spec.Key.ID),
-		},
-	}
+		Plan:       wire.Plan{Walls: true, Places: places, Hostname: hostname(spec.Key.ID)},
+	}), nil
+}
+
+// withUser adds a user namespace where the daemon may not build walls without.
+func withUser(recipe launch.Recipe) launch.Recipe {
 	if !privileged() {
 		recipe.Namespaces |= unix.CLONE_NEWUSER
 		recipe.Plan.DropAmbient = true
 	}
-	return recipe, nil
+	return recipe
 }
 
-// mountsOf orders the mounts, outer before inner, and refuses those that would
-// show again what is hidden or would be of no use.
-func mountsOf(spec *runtimes.Spec, hidden []string) ([]wire.Mount, error) {
+// placesOf orders what an instance sees beside the read-only host, outer before
+// inner. A mount inside a hidden directory shines through; one around it does
+// not show what is hidden; one at the very path of it wins.
+func placesOf(spec *runtimes.Spec, scratch, hidden []string) ([]wire.Place, error) {
+	byPath := map[string]wire.Kind{}
+	for _, dir := range hidden {
+		byPath[dir] = wire.Cover
+	}
+	for _, dir := range scratch {
+		byPath[dir] = wire.Scratch
+	}
+	for _, m := range spec.Mounts {
+		byPath[m.Path] = wire.ReadOnly
+		if m.Writable {
+			byPath[m.Path] = wire.Writable
+		}
+	}
+	places := make([]wire.Place, 0, len(byPath))
+	for path, kind := range byPath {
+		places = append(places, wire.Place{Kind: kind, Path: path})
+	}
+	slices.SortFunc(places, func(a, b wire.Place) int { return strings.Compare(a.Path, b.Path) })
+	places = slices.DeleteFunc(places, func(p wire.Place) bool { return p.Kind == wire.Cover && covered(p.Path, places) })
 	refuse := func(object, why, hint string) error {
 		return &runtimes.StartError{Key: spec.Key, Step: "mount", Object: object, Err: errors.New(why), Hint: hint}
 	}
-	mounts := make([]wire.Mount, 0, len(spec.Mounts))
-	for _, m := range spec.Mounts {
-		for _, dir := range hidden {
-			if within(dir, m.Path) {
-				return nil, refuse(m.Path, "would show "+dir+", which instances must not see", "mount a directory that does not hold it")
-			}
-		}
-		mounts = append(mounts, wire.Mount{Path: m.Path, Writable: m.Writable})
+	switch dir := filepath.Dir(spec.Socket); {
+	case len(places) > wire.MaxPlaces:
+		return nil, refuse(places[0].Path, "is one of too many mounts", fmt.Sprintf("use at most %d", wire.MaxPlaces))
+	case byPath["/"] != 0:
+		return nil, refuse("/", "would undo the walls", `use isolation = "process"`)
+	case spec.Socket != "" && innermost(dir, places) != wire.Writable:
+		return nil, refuse(spec.Socket, "nobody outside would see a socket there", "give it a directory of its own that is a writable mount")
 	}
-	slices.SortFunc(mounts, func(a, b wire.Mount) int { return strings.Compare(a.Path, b.Path) })
-	if spec.Socket != "" && !writable(filepath.Dir(spec.Socket), mounts) {
-		return nil, refuse(spec.Socket, "the socket's directory is read-only in there", "make a writable mount of "+filepath.Dir(spec.Socket))
-	}
-	return mounts, nil
+	return places, nil
 }
 
-// writable reports whether the innermost mount around a directory is.
-func writable(dir string, mounts []wire.Mount) bool {
-	found := false
-	for _, m := range mounts {
-		if within(dir, m.Path) {
-			found = m.Writable
-		}
-	}
-	return found
+// covered reports whether the innermost place around path is a cover already.
+func covered(path string, places []wire.Place) bool {
+	parent := filepath.Dir(path)
+	return parent != path && innermost(parent, places) == wire.Cover
 }
 
-// within reports whether path is dir or lies below it.
-func within(path, dir string) bool {
-	return path == dir || dir == "/" || strings.HasPrefix(path, dir+"/")
-}
-
-// outermost drops the directories that lie inside another one.
-func outermost(dirs []string) []string {
-	sorted := slices.Sorted(slices.Values(dirs))
-	var outer []string
-	for _, dir := range sorted {
-		inside := slices.ContainsFunc(outer, func(o string) bool { return within(dir, o) })
-		if !inside {
-			outer = append(outer, dir)
+// innermost tells what kind of place a directory is in; what is in none is the
+// read-only host.
+func innermost(dir string, places []wire.Place) wire.Kind {
+	kind := wire.ReadOnly
+	for _, p := range places {
+		if dir == p.Path || strings.HasPrefix(dir, strings.TrimSuffix(p.Path, "/")+"/") {
+			kind = p.Kind
 		}
 	}
-	return outer
+	return kind
 }
 
 func present(dirs []string) []string {

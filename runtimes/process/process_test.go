@@ -2,6 +2,7 @@ package process_test
 
 import (
 	"log/slog"
+	"os"
 	"testing"
 
 	"github.com/tenement/ten/runtimes"
@@ -10,21 +11,37 @@ import (
 	"github.com/tenement/ten/runtimes/runtimetest"
 )
 
+func TestMain(m *testing.M) { os.Exit(runtimetest.Main(m, open)) }
+
 func TestContract(t *testing.T) {
 	t.Parallel()
 	runtimetest.Run(t, runtimes.Process, open)
 }
 
-func open(t *testing.T, dir string) runtimes.Runtime {
-	t.Helper()
+func TestMachine(t *testing.T) {
+	t.Parallel()
+	runtimetest.Machine(t, runtimes.Process, open)
+}
+
+// Everything holds for an ordinary user too.
+func TestUnprivileged(t *testing.T) {
+	t.Parallel()
+	runtimetest.Unprivileged(t, "TestContract", "TestMachine")
+}
+
+func open(dir string) (runtimes.Runtime, func() error, error) {
 	program, err := runtimetest.Init()
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	l, err := launch.New(launch.Config{RunDir: dir, CgroupParent: "ten-test", Init: program, Log: slog.New(slog.DiscardHandler)})
+	l, err := launch.New(launch.Config{
+		RunDir:       dir,
+		CgroupParent: runtimetest.CgroupParent(dir),
+		Init:         program,
+		Log:          slog.New(slog.DiscardHandler),
+	})
 	if err != nil {
-		t.Fatal(err)
+		return nil, nil, err
 	}
-	t.Cleanup(func() { l.Close() })
-	return process.New(l)
+	return process.New(l), l.Close, nil
 }

@@ -244,7 +244,7 @@ func cutLast(s string, sep byte) (string, uint64, bool) {
 func adopts(b *bench) {
 	spec := b.spec(Forever...)
 	in := b.start(spec)
-	b.r = b.open(b.T, b.dir)
+	b.reopen()
 	if got := b.only(); got.Pid != in.Pid || got.Phase != runtimes.Running || !reflect.DeepEqual(got.Spec, spec) {
 		b.Fatalf("the second daemon sees %+v, want what the first started: %+v", got, in)
 	}
@@ -301,7 +301,7 @@ func updateRecord(b *bench) {
 	if err := u.Update(b.ctx(), spec); err != nil {
 		b.Fatalf("update: %v", err)
 	}
-	b.r = b.open(b.T, b.dir)
+	b.reopen()
 	got := b.only()
 	if !reflect.DeepEqual(got.Spec, spec) || got.Pid != in.Pid {
 		b.Errorf("after Update List shows pid %d %+v, want pid %d %+v", got.Pid, got.Spec, in.Pid, spec)

@@ -15,9 +15,10 @@ import (
 	"github.com/tenement/ten/runtimes"
 )
 
-// Open gives a Runtime over the state kept in dir. Called again with the same
-// dir it stands for a daemon that was restarted: it must see what runs.
-type Open func(t *testing.T, dir string) runtimes.Runtime
+// Open gives a Runtime over the state kept in dir, and what frees it. Called
+// again with the same dir it stands for a daemon that was restarted: it must
+// see what runs.
+type Open func(dir string) (r runtimes.Runtime, free func() error, err error)
 
 // patience bounds every wait of the suite; nothing in it should take a tenth.
 const patience = 20 * time.Second
@@ -52,7 +53,7 @@ func newBench(t *testing.T, open Open, level runtimes.Level) *bench {
 	if err := os.Mkdir(b.data, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	b.r = open(t, b.dir)
+	b.reopen()
 	if err := b.r.Check(t.Context()); err != nil {
 		var u *runtimes.UnsupportedError
 		if errors.As(err, &u) {
@@ -64,19 +65,33 @@ func newBench(t *testing.T, open Open, level runtimes.Level) *bench {
 	return b
 }
 
+// reopen stands for a restart of the daemon.
+func (b *bench) reopen() {
+	b.Helper()
+	r, free, err := b.open(b.dir)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.r = r
+	b.Cleanup(func() {
+		if err := free(); err != nil {
+			b.Error(err)
+		}
+	})
+}
+
 // stopAll leaves nothing behind, whatever the subtest did.
 func (b *bench) stopAll() {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	r := b.open(b.T, b.dir)
-	list, err := r.List(ctx)
+	list, err := b.r.List(ctx)
 	if err != nil {
 		b.Errorf("list at the end: %v", err)
 	}
 	stopNow, end := context.WithCancel(ctx)
 	end()
 	for _, in := range list {
-		if err := r.Stop(stopNow, in.Spec.Key); err != nil {
+		if err := b.r.Stop(stopNow, in.Spec.Key); err != nil {
 			b.Errorf("stop at the end: %v", err)
 		}
 	}

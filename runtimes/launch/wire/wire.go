@@ -26,14 +26,26 @@ const Go = 'g'
 const (
 	// MaxPlan bounds an encoded plan; the kernel's own bound on argv and env is 2 MB.
 	MaxPlan = 4 << 20
-	// MaxMounts bounds the mounts of a plan.
-	MaxMounts = 64
+	// MaxPlaces bounds the places of a plan.
+	MaxPlaces = 128
 )
 
-// Mount is a path of the host that the instance sees at the same path.
-type Mount struct {
-	Path     string
-	Writable bool
+// Kind is what an instance finds at a place.
+type Kind byte
+
+// The kinds of places.
+const (
+	Scratch  Kind = iota // an empty directory of its own, writable
+	Cover                // an empty directory, read-only, but for places inside it
+	ReadOnly             // what the host has there, read-only
+	Writable             // what the host has there
+)
+
+// Place is a path at which an instance finds something else than the host's
+// file system, read-only.
+type Place struct {
+	Kind Kind
+	Path string
 }
 
 // Plan is all that init has to do, in the order of its fields.
@@ -41,9 +53,7 @@ type Plan struct {
 	// Walls says that init is pid 1 of fresh namespaces and must build the
 	// instance's own view. Without it init only adopts orphans.
 	Walls    bool
-	Mounts   []Mount  // opened before anything is covered; outer before inner
-	Scratch  []string // directories replaced by a private, writable, empty one
-	Covered  []string // directories hidden under an empty read-only one
+	Places   []Place // outer before inner; the host's are opened before any is filled
 	Hostname string
 	// DropAmbient gives up the capabilities that an ordinary user's init was
 	// lent inside its user namespace.
@@ -70,12 +80,10 @@ type Fault struct {
 func AppendPlan(b []byte, p *Plan) []byte {
 	start := len(b)
 	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropAmbient, p.HasOOM, p.Trial))
-	b = appendUint32(b, len(p.Mounts))
-	for _, m := range p.Mounts {
-		b = appendString(append(b, bits(m.Writable)), m.Path)
+	b = appendUint32(b, len(p.Places))
+	for _, place := range p.Places {
+		b = appendString(append(b, byte(place.Kind)), place.Path)
 	}
-	b = appendStrings(b, p.Scratch)
-	b = appendStrings(b, p.Covered)
 	b = appendString(b, p.Hostname)
 	b = appendString(b, p.Dir)
 	b = appendString(b, p.Path)
@@ -88,8 +96,7 @@ func AppendPlan(b []byte, p *Plan) []byte {
 // View is a Plan as init reads it.
 type View struct {
 	Walls, DropAmbient, HasOOM, Trial bool
-	Mounts                            List // of mounts: use NextMount
-	Scratch, Covered                  List
+	Places                            List // walk it with NextPlace
 	Hostname, Dir, Path               string
 	Argv, Env                         List
 }
@@ -107,18 +114,16 @@ func (v *View) Decode(b []byte) bool {
 	r := reader{b: b}
 	f := r.byte()
 	v.Walls, v.DropAmbient, v.HasOOM, v.Trial = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
-	v.Mounts = r.list(true)
-	v.Scratch = r.list(false)
-	v.Covered = r.list(false)
+	v.Places = r.list(true)
 	v.Hostname = r.string()
 	v.Dir = r.string()
 	v.Path = r.string()
 	v.Argv = r.list(false)
 	v.Env = r.list(false)
-	return !r.bad && len(r.b) == 0 && v.Argv.Len > 0 && v.Mounts.Len <= MaxMounts
+	return !r.bad && len(r.b) == 0 && v.Argv.Len > 0 && v.Places.Len <= MaxPlaces
 }
 
-// List is a sequence of strings or mounts; a copy of it starts anew.
+// List is a sequence of strings or places; a copy of it starts anew.
 type List struct {
 	Len int
 	r   reader
@@ -134,14 +139,14 @@ func (l *List) Next(s *string) bool {
 	return true
 }
 
-// NextMount takes the next mount off the list.
-func (l *List) NextMount(m *Mount) bool {
+// NextPlace takes the next place off the list.
+func (l *List) NextPlace(p *Place) bool {
 	if l.Len == 0 {
 		return false
 	}
 	l.Len--
-	m.Writable = l.r.byte()&1 != 0
-	m.Path = l.r.string()
+	p.Kind = Kind(l.r.byte())
+	p.Path = l.r.string()
 	return true
 }
 
@@ -243,12 +248,12 @@ func (r *reader) string() string {
 }
 
 // list checks a list as a whole, so that walking it later cannot fail.
-func (r *reader) list(mounts bool) List {
+func (r *reader) list(places bool) List {
 	l := List{Len: r.count()}
 	l.r = *r
 	for n := l.Len; n > 0 && !r.bad; n-- {
-		if mounts {
-			r.byte()
+		if places && Kind(r.byte()) > Writable {
+			r.fail()
 		}
 		r.string()
 	}
