@@ -1,12 +1,19 @@
 package api
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"net"
+	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
+
+	"golang.org/x/sys/unix"
 )
 
 func TestListenKeepsTheDirectoryToItself(t *testing.T) {
@@ -74,4 +81,67 @@ func openFiles(t *testing.T) []string {
 		}
 	}
 	return names
+}
+
+func TestStrangersMayLookButNotAct(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("only root can connect as somebody else")
+	}
+	t.Parallel()
+	const stranger = 54321
+	v := &world{}
+	_, dir := start(t, v)
+	// The test's directories are closed to others; what is tested is who may do
+	// what after the connection is made.
+	conn := dialAs(t, stranger, SocketPath(dir))
+	c := NewLocalClient(dir)
+	c.http.Transport = &http.Transport{DialContext: func(context.Context, string, string) (net.Conn, error) { return conn, nil }}
+	defer c.Close()
+	if _, err := c.Status(t.Context()); err != nil {
+		t.Errorf("Status = %v", err)
+	}
+	_, err := c.Do(t.Context(), Command{Verb: VerbDown})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeForbidden || !strings.Contains(e.Message, "uid 54321") || !strings.Contains(e.Hint, "root") {
+		t.Errorf("Do = %#v, want forbidden to uid 54321", err)
+	}
+	err = c.Apply(t.Context(), ApplyRequest{}, func(Event) {})
+	if e, ok := errors.AsType[*Error](err); !ok || e.Code != CodeForbidden {
+		t.Errorf("Apply = %v, want forbidden", err)
+	}
+	if len(v.commands) > 0 {
+		t.Errorf("a stranger's command was carried out: %+v", v.commands)
+	}
+}
+
+// dialAs connects with another effective user, on a thread that ends with it:
+// the kernel keeps the credentials of the connecting thread.
+func dialAs(t *testing.T, uid int, path string) net.Conn {
+	t.Helper()
+	dir, err := unix.Open(filepath.Dir(path), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(dir)
+	if err := os.Chmod(path, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	type result struct {
+		conn net.Conn
+		err  error
+	}
+	made := make(chan result)
+	go func() {
+		runtime.LockOSThread() // and never unlocked: the thread must not be used again
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETRESUID, uintptr(uid), uintptr(uid), uintptr(uid)); errno != 0 {
+			made <- result{nil, errno}
+			return
+		}
+		conn, err := net.Dial("unix", fmt.Sprintf("/proc/self/task/%d/fd/%d/%s", unix.Gettid(), dir, filepath.Base(path)))
+		made <- result{conn, err}
+	}()
+	r := <-made
+	if r.err != nil {
+		t.Fatal(r.err)
+	}
+	return r.conn
 }
