@@ -69,8 +69,8 @@ var noop = sync.OnceValues(func() ([]byte, error) {
 })
 
 // makeRepo makes a bare repository and a clone of it to push from, with what
-// the script put there already; the clone holds noop, and a data directory is
-// named for every command that follows:
+// the script put there already; the clone holds bin/noop, and a data directory
+// is named for every command that follows:
 //
 //	repo [CLONE]
 func makeRepo(ts *testscript.TestScript, neg bool, args []string) {
@@ -90,9 +90,9 @@ func makeRepo(ts *testscript.TestScript, neg bool, args []string) {
 	git(ts, clone, "remote", "add", "origin", bare)
 	program, err := noop()
 	ts.Check(err)
-	ts.Check(os.WriteFile(filepath.Join(clone, "noop"), program, 0o755))
+	ts.Check(os.MkdirAll(filepath.Join(clone, "bin"), 0o755))
+	ts.Check(os.WriteFile(filepath.Join(clone, "bin", "noop"), program, 0o755))
 	ts.Setenv("REPO", bare)
-	ts.Setenv("NOOP", filepath.Join(clone, "noop"))
 	ts.Setenv(envDataDir, ts.Getenv("DATA"))
 }
 
@@ -149,14 +149,18 @@ func eventually(ts *testscript.TestScript, what string, ok func(api.Status) bool
 	defer cancel()
 	c := scriptClient(ts)
 	defer c.Close()
+	var last api.Status
 	for {
 		s, err := c.Status(ctx)
 		if err == nil && ok(s) {
 			return
 		}
 		if ctx.Err() != nil {
-			text, _ := json.MarshalIndent(s, "", "  ")
-			ts.Fatalf("not within %s: %s\nstatus: %s %v", scriptPatience, what, text, err)
+			text, _ := json.MarshalIndent(last, "", "  ")
+			ts.Fatalf("not within %s: %s\nlast status: %s %v", scriptPatience, what, text, err)
+		}
+		if err == nil {
+			last = s
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
