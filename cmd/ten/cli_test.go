@@ -24,6 +24,9 @@ type daemon struct {
 	events    []api.Event
 	err       error
 
+	failure error         // of an apply
+	hold    chan struct{} // when set, an apply ends only after it was closed
+
 	commands []api.Command
 	applied  []api.ApplyRequest
 	query    api.LogQuery
@@ -71,7 +74,10 @@ func (d *daemon) Apply(_ context.Context, r api.ApplyRequest, report func(api.Ev
 	for _, e := range d.events {
 		report(e)
 	}
-	return d.err
+	if d.hold != nil {
+		<-d.hold
+	}
+	return d.failure
 }
 
 func (d *daemon) Write(_ context.Context, w io.Writer, q api.LogQuery) error {
@@ -81,6 +87,8 @@ func (d *daemon) Write(_ context.Context, w io.Writer, q api.LogQuery) error {
 	}
 	return d.err
 }
+
+func discard() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // serveDaemon opens the socket of a new data directory for d.
 func serveDaemon(t *testing.T, d *daemon) (dataDir string) {
@@ -93,7 +101,7 @@ func serveDaemon(t *testing.T, d *daemon) (dataDir string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- api.NewServer(api.Config{Viewer: d, Actor: d, Logs: d, Log: slog.New(slog.DiscardHandler)}).Serve(ctx, l)
+		done <- api.NewServer(api.Config{Viewer: d, Actor: d, Logs: d, Log: discard()}).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -110,7 +118,7 @@ func ten(t *testing.T, dir string, args ...string) (stdout, stderr string, code 
 	var out, errs strings.Builder
 	e := &env{
 		stdin: strings.NewReader(""), stdout: &output{w: &out}, stderr: &errs,
-		dir: dir, log: slog.New(slog.DiscardHandler), getenv: func(string) string { return "" },
+		dir: dir, log: discard(), getenv: func(string) string { return "" },
 	}
 	code = run(t.Context(), e, args)
 	return out.String(), errs.String(), code
