@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"strings"
@@ -152,6 +153,9 @@ func (g *Git) Close() error {
 	g.turn <- struct{}{}
 	defer func() { <-g.turn }()
 	g.wait.close()
+	if c, ok := g.remote.(io.Closer); ok {
+		_ = c.Close()
+	}
 	if g.mirror != nil {
 		g.mirror.close()
 		g.mirror = nil
@@ -449,6 +453,8 @@ func (g *Git) explain(err error) error {
 		f = &FetchError{Class: ClassCorrupt, Err: err, Hint: "a new copy is fetched at the next try"}
 	case errors.Is(err, ErrTooBig):
 		f = &FetchError{Class: ClassConfig, Err: err, Hint: "keep large files out of the repository"}
+	case errors.Is(err, fs.ErrPermission):
+		f = &FetchError{Class: ClassConfig, Err: err, Hint: "give the user that ten runs as the right to read it"}
 	case outOfSpace(err):
 		f = diskError(err).(*FetchError)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, context.Canceled):

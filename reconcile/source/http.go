@@ -55,6 +55,12 @@ func newHTTPRemote(at *location, auth Credentials) (*httpRemote, error) {
 	return &httpRemote{at, auth, trip, client}, nil
 }
 
+// Close ends connections that are kept for the next poll.
+func (h *httpRemote) Close() error {
+	h.trip.CloseIdleConnections()
+	return nil
+}
+
 // shortErrors cuts the body of error answers, which go-git reads whole.
 type shortErrors struct{ http.RoundTripper }
 

@@ -149,16 +149,27 @@ func refuseTree(revision string, err error) error {
 	return &RefusedError{Kind: KindContent, Revision: revision, Reason: fmt.Sprintf("%q %s", strings.TrimSuffix(t.path, "/."), t.reason), Hint: t.hint}
 }
 
-// older makes a snapshot of any commit in the mirror.
+// older makes a snapshot of any commit in the mirror, repairing that if need be.
 func (g *Git) older(ctx context.Context, id plumbing.Hash) (*Snapshot, error) {
 	if l := g.last.snapshot; l != nil && l.Revision == id.String() {
 		return l, nil
 	}
-	if g.mirror.damage != nil || !g.mirror.store.has(id) {
+	if g.mirror.damage != nil || g.damage.Load() != nil || !g.mirror.store.has(id) {
 		if err := g.refresh(ctx); err != nil {
 			return nil, err
 		}
 	}
+	s, err := g.stored(ctx, id)
+	if c := (*corruptError)(nil); errors.As(err, &c) {
+		if err := g.repair(ctx, c); err != nil {
+			return nil, err
+		}
+		return g.stored(ctx, id)
+	}
+	return s, err
+}
+
+func (g *Git) stored(ctx context.Context, id plumbing.Hash) (*Snapshot, error) {
 	if !g.mirror.store.has(id) {
 		return nil, &FetchError{Class: ClassConfig, Err: fmt.Errorf("%s: %w", id, ErrNoRevision),
 			Hint: "the branch was rewritten since; push the commit again"}

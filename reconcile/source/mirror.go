@@ -32,7 +32,7 @@ type mirror struct {
 	shallow map[plumbing.Hash]bool
 	tips    map[string]plumbing.Hash // refs/ten/NAME
 	first   int                      // packs it was built with
-	damage  error                    // why it must be built anew; a fresh one has none to build on
+	damage  error                    // why it can't be used and must be built anew; nil when it is sound
 }
 
 var errNoMirror = errors.New("no mirror yet")

@@ -178,7 +178,7 @@ func TestDamageUnderARunningHost(t *testing.T) {
 		t.Run(kind, func(t *testing.T) {
 			t.Parallel()
 			s := newServed(t)
-			_, second, want := sample(s)
+			first, second, want := sample(s)
 			m := filepath.Join(t.TempDir(), "mirror")
 			g := follow(t, GitConfig{URL: s.bare, MirrorDir: m})
 			a := latest(t, g, "")
@@ -206,6 +206,13 @@ func TestDamageUnderARunningHost(t *testing.T) {
 			}
 			if failed == 0 {
 				t.Fatal("the damage was not noticed")
+			}
+			old, err := g.At(t.Context(), first)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if listing(t, old.Tree)["d0/f0"] == want["d0/f0"] {
+				t.Error("At gave another revision")
 			}
 			b := latest(t, g, second)
 			if b.Revision != second {

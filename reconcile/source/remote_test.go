@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/crypto/ssh"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
@@ -286,6 +287,28 @@ func TestSSHKeys(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	pem, err := os.ReadFile(srv.keyFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw, err := ssh.ParseRawPrivateKey(pem)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := attempt(Credentials{Agent: sshAgent(t, raw), KnownHosts: good.KnownHosts}); err != nil {
+		t.Errorf("agent: %v", err)
+	}
+	locked, phrase := filepath.Join(dir, "locked"), filepath.Join(dir, "phrase")
+	block, err := ssh.MarshalPrivateKeyWithPassphrase(raw, "", []byte("open sesame"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	writeFile(t, locked, string(encodePEM(block)))
+	writeFile(t, phrase, "open sesame\n")
+	if err := attempt(Credentials{SSHKeyFile: locked, Passphrase: phrase, KnownHosts: good.KnownHosts}); err != nil {
+		t.Errorf("passphrase: %v", err)
+	}
+	fetchError(t, attempt(Credentials{SSHKeyFile: locked, KnownHosts: good.KnownHosts}), ClassAuth)
 	other, otherPEM := newSigner(t)
 	unknown, changed, key := filepath.Join(dir, "unknown"), filepath.Join(dir, "changed"), filepath.Join(dir, "key")
 	writeFile(t, unknown, knownhosts.Line([]string{"elsewhere"}, other.PublicKey())+"\n")

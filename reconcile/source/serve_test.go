@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"golang.org/x/crypto/ssh"
+	"golang.org/x/crypto/ssh/agent"
 	"golang.org/x/crypto/ssh/knownhosts"
 )
 
@@ -169,6 +170,33 @@ func newSSHServer(t *testing.T, base string) *sshServer {
 	writeFile(t, s.knownHosts, lines)
 	return s
 }
+
+// sshAgent serves one key on a socket.
+func sshAgent(t *testing.T, key any) string {
+	t.Helper()
+	ring := agent.NewKeyring()
+	if err := ring.Add(agent.AddedKey{PrivateKey: key}); err != nil {
+		t.Fatal(err)
+	}
+	socket := filepath.Join(t.TempDir(), "agent")
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		for {
+			conn, err := l.Accept()
+			if err != nil {
+				return
+			}
+			go func() { _ = agent.ServeAgent(ring, conn); conn.Close() }()
+		}
+	}()
+	return socket
+}
+
+func encodePEM(b *pem.Block) []byte { return pem.EncodeToMemory(b) }
 
 func serveSSH(conn net.Conn, cfg *ssh.ServerConfig, base string) {
 	defer conn.Close()

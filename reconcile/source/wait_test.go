@@ -206,3 +206,16 @@ func TestShallowRemote(t *testing.T) {
 		s.git("reset", "-q", "--hard", second)
 	}
 }
+
+// TestNoGitBinary follows a local repository where no program can be found.
+func TestNoGitBinary(t *testing.T) {
+	s := newServed(t)
+	first, second, want := sample(s)
+	t.Setenv("PATH", "")
+	g := follow(t, GitConfig{URL: "file://" + s.bare})
+	a := latest(t, g, first)
+	if a.Revision != second || a.Ahead != 1 {
+		t.Errorf("%+v", a)
+	}
+	same(t, a.Tree, want)
+}
