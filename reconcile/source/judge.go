@@ -154,7 +154,7 @@ func (g *Git) older(ctx context.Context, id plumbing.Hash) (*Snapshot, error) {
 	if l := g.last.snapshot; l != nil && l.Revision == id.String() {
 		return l, nil
 	}
-	if g.mirror.damage != nil || g.damage.Load() != nil || !g.mirror.store.has(id) {
+	if g.mirror.damage != nil || !g.mirror.store.has(id) {
 		if err := g.refresh(ctx); err != nil {
 			return nil, err
 		}

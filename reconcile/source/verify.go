@@ -61,7 +61,7 @@ func (g *Git) signed(ctx context.Context, h history, head plumbing.Hash, commits
 	}
 	by, err := s.verify(c)
 	if err != nil {
-		return "", g.unsigned(c, err)
+		return "", g.unsigned(head, c, err)
 	}
 	if g.cfg.SignMode != SignRange {
 		return by, nil
@@ -76,15 +76,19 @@ func (g *Git) signed(ctx context.Context, h history, head plumbing.Hash, commits
 		}
 		// Where clocks ran backwards the list may reach behind the base.
 		if behind, herr := h.contains(base, c.Hash); herr != nil || !behind {
-			return "", errors.Join(herr, g.unsigned(c, err))
+			return "", errors.Join(herr, g.unsigned(head, c, err))
 		}
 	}
 	return by, nil
 }
 
-func (g *Git) unsigned(c *object.Commit, err error) error {
+// unsigned refuses a head for one of its commits, or itself.
+func (g *Git) unsigned(head plumbing.Hash, c *object.Commit, err error) error {
+	if c.Hash != head {
+		err = fmt.Errorf("of commit %s below it: %w", short(c.Hash.String()), err)
+	}
 	subject, _, _ := strings.Cut(strings.TrimSpace(c.Message), "\n")
-	return &RefusedError{Kind: KindSignature, Revision: c.Hash.String(),
+	return &RefusedError{Kind: KindSignature, Revision: head.String(),
 		Reason: fmt.Sprintf("%v (%q by %s)", err, oneLine(subject), oneLine(c.Author.Name)),
 		Hint:   "sign it: git commit --amend -S, or rebase with --gpg-sign; or add the signer's key to " + g.cfg.AllowedSigners}
 }
