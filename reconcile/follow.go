@@ -69,8 +69,8 @@ func (l *Loop) unreadable(ctx context.Context, err error) {
 		l.mu.Lock()
 		first := l.status.attempted != refused.Revision
 		l.status.attempted = refused.Revision
+		l.saying(stateBlocked, refused.Error(), refused.Hint)
 		l.mu.Unlock()
-		l.say(stateBlocked, refused.Error(), refused.Hint)
 		if first {
 			l.log.Warn("revision refused", "revision", short(refused.Revision), "reason", refused.Error())
 			l.record(ctx, store.Revision{Hash: refused.Revision, Source: l.cfg.Origin}, store.Refused, refused.Error())
@@ -107,17 +107,23 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 	if err != nil {
 		return err
 	}
-	l.mu.Lock()
-	l.status.attempted, l.status.subject, l.status.signer = snap.Revision, snap.Subject, snap.Signer
-	l.status.notice = snap.Notice
-	l.mu.Unlock()
 	if d == nil {
 		l.invalid(ctx, snap, problems)
 		return nil
 	}
+	l.mu.Lock()
+	l.attempted(snap)
+	l.saying(stateApplying, "comparing "+short(snap.Revision)+" with what runs", "")
+	l.mu.Unlock()
 	l.log.Info("revision accepted", "revision", short(snap.Revision), "reason", snap.Subject)
 	l.offer(d)
 	return nil
+}
+
+// attempted notes the newest revision. Called with mu held.
+func (l *Loop) attempted(snap *source.Snapshot) {
+	l.status.attempted, l.status.subject, l.status.signer = snap.Revision, snap.Subject, snap.Signer
+	l.status.notice = snap.Notice
 }
 
 // settled reports whether a revision needs no rollout: it is in force, or it
@@ -167,6 +173,9 @@ func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []sc
 			if p.Hint != "" {
 				line += " (" + p.Hint + ")"
 			}
+			for _, other := range p.Related {
+				line += "\n  see " + other.String()
+			}
 			lines = append(lines, line)
 		}
 	}
@@ -174,8 +183,9 @@ func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []sc
 	if len(lines) == 1 {
 		message = fmt.Sprintf("revision %s has a config error; nothing was changed", short(snap.Revision))
 	}
-	l.say(stateError, message, "fix the config and push again; ten validate shows every error")
 	l.mu.Lock()
+	l.attempted(snap)
+	l.saying(stateError, message, "fix the config and push again; ten validate shows every error")
 	l.status.problems = lines
 	l.mu.Unlock()
 	l.log.Warn("revision refused", "revision", short(snap.Revision), "reason", message, "err", lines[0])

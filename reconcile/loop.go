@@ -116,6 +116,7 @@ type Loop struct {
 	past     map[runtimes.ID][]time.Time             // restarts within the window
 	claimed  map[runtimes.ID]context.CancelCauseFunc // an action on it is under way
 	dirty    map[runtimes.ID]bool                    // to be looked at by supervise
+	resting  map[runtimes.ID]time.Time               // not to be started again before, after a start that failed
 	failed   map[string]string                       // services held after a first rollout failed, with the reason
 	preempt  context.CancelCauseFunc                 // ends the waits of the rollout under way; nil when none
 	offered  bool                                    // a revision waits for its rollout to begin
@@ -157,6 +158,7 @@ func New(cfg Config) *Loop {
 		past:     map[runtimes.ID][]time.Time{},
 		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
 		dirty:    map[runtimes.ID]bool{},
+		resting:  map[runtimes.ID]time.Time{},
 		failed:   map[string]string{},
 		promised: map[int]time.Time{},
 	}

@@ -236,9 +236,12 @@ func MissingInSource(m *schema.Model, tree source.Tree, ask api.Ask) map[string]
 		if !inSource(c) || s == nil || filepath.IsAbs(s.Workdir) || strings.Contains(s.Workdir, "{") {
 			continue
 		}
-		file := path.Join(s.Source, s.Workdir, c.Command)
+		within := path.Join(s.Workdir, c.Command)
+		file := path.Join(s.Source, within)
 		info, err := tree.Stat(file)
 		switch {
+		case strings.HasPrefix(within, "../"):
+			missing[c.Service] = fmt.Sprintf("%s: is not part of the source of %s, which is %q", c.Command, s.Name, s.Source)
 		case err != nil:
 			missing[c.Service] = fmt.Sprintf("%s: no such file in the repository", file)
 		case info.IsDir():

@@ -38,6 +38,11 @@ type progress = api.Event
 func (l *Loop) say(state api.State, message, hint string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.saying(state, message, hint)
+}
+
+// saying is say for who holds mu: what is told of one revision changes at once.
+func (l *Loop) saying(state api.State, message, hint string) {
 	if l.status.state != state {
 		l.status.since = time.Now()
 	}

@@ -52,7 +52,8 @@ type mend struct {
 }
 
 // dirtyNow claims all that is to be looked at and not worked on by another, and
-// gives the revision in force at that moment.
+// gives the revision in force at that moment. What is held after a failed
+// rollout is left alone, and what could not be started until its backoff is over.
 func (l *Loop) dirtyNow(ctx context.Context) (*desired, map[runtimes.ID]mend) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -61,6 +62,14 @@ func (l *Loop) dirtyNow(ctx context.Context) (*desired, map[runtimes.ID]mend) {
 	}
 	mends := map[runtimes.ID]mend{}
 	for id := range l.dirty {
+		if _, held := l.failed[id.Service]; held {
+			delete(l.dirty, id)
+			continue
+		}
+		if time.Now().Before(l.resting[id]) {
+			continue // fix has it looked at again
+		}
+		delete(l.resting, id)
 		ctx, cancel := context.WithCancelCause(ctx)
 		if !l.claim(id, cancel) {
 			cancel(nil)
@@ -148,6 +157,9 @@ func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 	wait := l.backoffOf(d.Model.Settings, a.ID)
 	l.log.Warn("repair failed", "instance", a.ID.String(), "err", err)
 	l.restarted(a.ID)
+	l.mu.Lock()
+	l.resting[a.ID] = time.Now().Add(wait)
+	l.mu.Unlock()
 	l.later(l.runCtx, wait, []runtimes.ID{a.ID})
 }
 
