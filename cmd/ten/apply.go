@@ -4,11 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"os"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -108,24 +105,15 @@ func (e *env) savedPlan(given []string) (saved plan.Saved, isFile bool, err erro
 	return saved, true, nil
 }
 
-// heartbeat is how long apply says nothing before it says that it still works.
-const heartbeat = 10 * time.Second
-
 // apply has the daemon apply, and prints what it reports.
 func (e *env) apply(ctx context.Context, c *api.Client, r api.ApplyRequest) error {
-	pulse := newPulse(e.stderr, heartbeat)
-	watch, stop := context.WithCancel(ctx)
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		pulse.run(watch)
-	}()
-	err := c.Apply(ctx, r, func(ev api.Event) {
-		pulse.beat()
-		printEvent(e, ev)
+	pulse := newPulse(e.stderr, "applying", heartbeat)
+	err := pulse.during(ctx, func() error {
+		return c.Apply(ctx, r, func(ev api.Event) {
+			pulse.beat()
+			printEvent(e, ev)
+		})
 	})
-	stop()
-	<-done
 	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		fmt.Fprintln(e.stderr, "ten: stopped watching; the daemon goes on: ten status")
 	}
@@ -149,46 +137,5 @@ func printEvent(e *env, ev api.Event) {
 			line = tame(line)
 		}
 		fmt.Fprintf(e.stdout, "    | %s\n", line)
-	}
-}
-
-// pulse tells a person that silence is work.
-type pulse struct {
-	w     io.Writer
-	every time.Duration
-	began time.Time
-
-	mu   sync.Mutex
-	last time.Time
-}
-
-func newPulse(w io.Writer, every time.Duration) *pulse {
-	now := time.Now()
-	return &pulse{w: w, every: every, began: now, last: now}
-}
-
-// beat notes that something was said.
-func (p *pulse) beat() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	p.last = time.Now()
-}
-
-// run prints a line whenever nothing was said for long, until ctx ends.
-func (p *pulse) run(ctx context.Context) {
-	for {
-		p.mu.Lock()
-		wait := time.Until(p.last.Add(p.every))
-		p.mu.Unlock()
-		if wait <= 0 {
-			fmt.Fprintf(p.w, "still applying, %s\n", took(time.Since(p.began)))
-			p.beat()
-			continue
-		}
-		select {
-		case <-time.After(wait):
-		case <-ctx.Done():
-			return
-		}
 	}
 }

@@ -126,7 +126,7 @@ func TestSilenceIsToldToBeWork(t *testing.T) {
 	t.Parallel()
 	synctest.Test(t, func(t *testing.T) {
 		var out strings.Builder
-		p := newPulse(&out, 10*time.Second)
+		p := newPulse(&out, "applying", 10*time.Second)
 		ctx, cancel := context.WithCancel(t.Context())
 		done := make(chan struct{})
 		go func() {

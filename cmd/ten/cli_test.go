@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
+
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
@@ -379,4 +381,21 @@ func TestDoctorShowsTheDaemonsView(t *testing.T) {
 	if flat := strings.Join(strings.Fields(stdout), ""); !strings.Contains(flat, `{"name":"namespace","ok":false,"detail":"usernamespacesareswitchedoff","hint":"runtenasroot"}`) {
 		t.Errorf("doctor --json:\n%s", stdout)
 	}
+}
+
+func TestEveryHelpTellsTheExitStatuses(t *testing.T) {
+	t.Parallel()
+	var look func(*cobra.Command)
+	look = func(cmd *cobra.Command) {
+		for _, sub := range cmd.Commands() {
+			look(sub)
+		}
+		if cmd.Short == "" || !strings.Contains(cmd.Long, "\nExit status\n") {
+			t.Errorf("%s: help %q has no exit statuses", cmd.CommandPath(), cmd.Long)
+		}
+		if cmd.HasParent() && !cmd.Parent().HasParent() && cmd.GroupID == "" {
+			t.Errorf("%s stands in no group of the help", cmd.CommandPath())
+		}
+	}
+	look(newRootCommand(&env{stdin: strings.NewReader(""), stdout: io.Discard, stderr: io.Discard}))
 }

@@ -29,12 +29,21 @@ func (e *env) do(ctx context.Context, cmd api.Command) error {
 		return err
 	}
 	defer c.Close()
-	text, err := c.Do(ctx, cmd)
+	text, err := e.ask(ctx, c, cmd)
 	if err != nil {
 		return err
 	}
 	_, err = fmt.Fprintln(e.stdout, text)
 	return err
+}
+
+// ask is Do for somebody who waits for it.
+func (e *env) ask(ctx context.Context, c *api.Client, cmd api.Command) (text string, err error) {
+	err = newPulse(e.stderr, "waiting", heartbeat).during(ctx, func() error {
+		text, err = c.Do(ctx, cmd)
+		return err
+	})
+	return text, err
 }
 
 // confirm lets a person decide. Only the whole word yes is one; without a

@@ -48,7 +48,7 @@ func runDown(ctx context.Context, e *env, yes bool) error {
 			return err
 		}
 	}
-	text, err := c.Do(ctx, api.Command{Verb: api.VerbDown})
+	text, err := e.ask(ctx, c, api.Command{Verb: api.VerbDown})
 	if err != nil {
 		return err
 	}
