@@ -47,6 +47,9 @@ func (r *round) dependencies() {
 			if a.Blocked == nil && a.starts() {
 				a.Blocked = blocked
 			}
+			if from, takes := r.takes[i]; takes && a.Blocked == nil && r.actions[from].Blocked != nil {
+				a.Blocked = held(a.Spec.Port, r.actions[from].ID) // which does not move after all
+			}
 		}
 	}
 }
@@ -59,16 +62,22 @@ func (r *round) waitsFor(dep schema.Dependency, actions []int) (wait bool, block
 		return false, nil
 	}
 	starting := map[string]*Action{}
+	leaving := map[runtimes.Key]bool{}
 	for _, i := range actions {
-		if a := &r.actions[i]; a.starts() || a.New != nil {
-			if before := starting[a.ID.Instance]; before == nil || before.Blocked != nil {
-				starting[a.ID.Instance] = a
+		a := &r.actions[i]
+		if before := starting[a.ID.Instance]; (a.starts() || a.New != nil) && (before == nil || before.Blocked != nil) {
+			starting[a.ID.Instance] = a
+		}
+		if a.Op == OpCleanup && a.Blocked == nil {
+			for _, key := range a.Old {
+				leaving[key] = true
 			}
 		}
 	}
 	found := r.foundOf(s.Name)
+	stays := slices.DeleteFunc(slices.Clone(found), func(i Instance) bool { return leaving[i.Spec.Key] })
 	for _, id := range r.ids(s, found) {
-		reached, dead := reached(found, id, dep.Condition)
+		reached, dead := reached(stays, id, dep.Condition)
 		a := starting[id]
 		switch {
 		case a != nil && a.Blocked == nil:

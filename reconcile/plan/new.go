@@ -64,6 +64,8 @@ type round struct {
 	// longest chain of them is.
 	needs map[string][]schema.Dependency
 	depth map[string]int
+	// takes says which action takes a port over from which other one.
+	takes map[int]int
 }
 
 func newRound(d Desired, o Observed) *round {

@@ -180,17 +180,20 @@ func TestPortsOfOurs(t *testing.T) {
 			edit: func(o *Observed) { o.Paused = map[string]string{"web": ""} }},
 		{name: "the holder moves later", web: at("web", 9090), api: at("api", 8080), blocked: "held by web:prod",
 			edit: func(o *Observed) {
-				o.Instances[0].Health, o.Instances[0].Restarts, o.Instances[0].StartedAt = runtimes.Unhealthy, 1, noon()
-				o.Instances[0].Spec.Fields, o.Instances[0].Spec.Digest = at("web", 9090).Fields, at("web", 9090).Digest
+				web := &o.Instances[1]
+				web.Health, web.Restarts, web.StartedAt = runtimes.Unhealthy, 1, noon()
+				web.Spec.Fields, web.Spec.Digest = at("web", 9090).Fields, at("web", 9090).Digest
 			}},
+		{name: "the holder can't move, for want of what it needs", web: at("web", 9090, needs("gone")), api: at("api", 8080), blocked: "held by web:prod"},
 		{name: "the holder waits for the new one", web: at("web", 9090, needs("api")), api: at("api", 8080), blocked: "held by web:prod"},
 		{name: "the new one waits for the holder", web: at("web", 9090), api: at("api", 8080, needs("web")), op: OpCreate, after: "web"},
 	} {
-		services := []*schema.Service{tc.api}
+		done := service("gone", func(s *schema.Service) { s.Restart = schema.RestartNever })
+		services := []*schema.Service{tc.api, done}
 		if tc.web != nil {
 			services = append(services, tc.web)
 		}
-		o := world(running(at("web", 8080), "prod", 1))
+		o := world(running(done, "prod", 2, exited(0, time.Hour)), running(at("web", 8080), "prod", 1))
 		o.Host.Ports = map[int]Holder{8080: {Pid: 7, Instance: runtimes.ID{Service: "web", Instance: "prod"}}}
 		if tc.edit != nil {
 			tc.edit(&o)

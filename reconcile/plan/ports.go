@@ -14,6 +14,7 @@ import (
 // plan: an instance that is removed hands it over, and one that moves to another
 // port goes first.
 func (r *round) ports() {
+	r.takes = map[int]int{}
 	h := &handover{round: r, removes: map[runtimes.ID]int{}, moves: map[runtimes.ID]int{}, state: map[int]int{}}
 	wanted := map[int]runtimes.ID{}
 	for i := range r.actions {
@@ -83,13 +84,18 @@ func (h *handover) settle(i int) {
 		if h.actions[j].Blocked == nil && !h.actions[j].NotBefore.After(h.o.Now) && !h.reaches(holder.Instance.Service, a.ID.Service) {
 			dep := schema.Dependency{Service: holder.Instance.Service, Condition: schema.ConditionStarted}
 			h.needs[a.ID.Service] = append(slices.Clip(h.needs[a.ID.Service]), dep)
+			h.takes[i] = j
 			a.Reason.Text += fmt.Sprintf("; takes port %d over from %s, which moves first", a.Spec.Port, holder.Instance)
 			return
 		}
 	}
-	a.Blocked = &Block{
+	a.Blocked = held(a.Spec.Port, holder.Instance)
+}
+
+func held(port int, by runtimes.ID) *Block {
+	return &Block{
 		Code: BlockPortTaken,
-		Text: fmt.Sprintf("port %d is held by %s", a.Spec.Port, holder.Instance),
+		Text: fmt.Sprintf("port %d is held by %s", port, by),
 		Hint: "give one of the two another port first, or none: then ten chooses",
 	}
 }

@@ -178,6 +178,9 @@ func (t *text) fields(a Action, indent string) {
 	changes := a.Changes
 	if t.opt.Full && len(changes) == 0 && a.Op == OpCreate && a.Spec != nil {
 		changes, _ = diff(nil, a.Spec.Fields)
+		for i := range changes {
+			changes[i].Decides = false // that it is new does
+		}
 	}
 	if len(changes) == 0 || len(changes) == 1 && !t.opt.Full && a.Reason.Code == "changed" && len(changes[0].After) <= clipAt {
 		return
