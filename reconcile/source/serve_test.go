@@ -63,7 +63,8 @@ func freePort(t testing.TB) int {
 func gitDaemon(t testing.TB, base string) string {
 	t.Helper()
 	port := freePort(t)
-	c := exec.Command("git", "daemon", "--reuseaddr", "--listen=127.0.0.1", fmt.Sprintf("--port=%d", port), "--base-path="+base, "--export-all", base)
+	// Not by way of git, which would leave it behind if this test is killed.
+	c := exec.Command(filepath.Join(runGit(t, base, "--exec-path"), "git-daemon"), "--reuseaddr", "--listen=127.0.0.1", fmt.Sprintf("--port=%d", port), "--base-path="+base, "--export-all", base)
 	c.Env = gitEnv()
 	ownGroup(c)
 	if err := c.Start(); err != nil {
