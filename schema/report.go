@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -18,15 +19,15 @@ import (
 func WriteText(w io.Writer, problems []Problem) error {
 	var b strings.Builder
 	for _, p := range problems {
-		b.WriteString(clean(p.Error()) + "\n")
+		b.WriteString(harmless(p.Error(), false) + "\n")
 		if p.Excerpt != "" && p.Col > 0 {
-			b.WriteString("  " + p.Excerpt + "\n  " + caret(p) + "\n")
+			b.WriteString("  " + harmless(p.Excerpt, true) + "\n  " + caret(p) + "\n")
 		}
 		for _, r := range p.Related {
-			b.WriteString("  see: " + r.String() + "\n")
+			b.WriteString("  see: " + harmless(r.String(), false) + "\n")
 		}
 		if p.Hint != "" {
-			b.WriteString("  help: " + clean(p.Hint) + "\n")
+			b.WriteString("  help: " + harmless(p.Hint, false) + "\n")
 		}
 	}
 	_, err := io.WriteString(w, b.String())
@@ -60,10 +61,14 @@ func closeCaret(s string) string {
 	return s + "^"
 }
 
-// clean keeps a value with line ends or control characters on one line.
-func clean(s string) string {
+// harmless keeps text of a repository on one line and from steering the
+// terminal: control characters and those that turn the direction of writing.
+func harmless(s string, tabs bool) string {
 	return strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f || c == utf8.RuneError {
+		switch {
+		case c == '\t' && tabs:
+			return c
+		case unicode.IsControl(c), c == utf8.RuneError, 0x202a <= c && c <= 0x202e, 0x2066 <= c && c <= 0x2069:
 			return '?'
 		}
 		return c

@@ -32,8 +32,9 @@ func (r *run) assemble(units []*unit, found *layout) (*schema.Model, error) {
 	model.Settings = schema.NewSettings(settings)
 	model.Routing = schema.NewRouting(routing)
 	model.Fields = schema.ModelFields(settings, routing)
+	left := newOmission(model.ConfigFiles)
 	for _, d := range services {
-		s, err := r.make(d, ids[d.name], found)
+		s, err := r.make(d, ids[d.name], left)
 		if err != nil {
 			return nil, err
 		}
@@ -72,6 +73,10 @@ func (r *run) unique(units []*unit) []*declared {
 }
 
 func (r *run) reportTwice(d, first *declared) {
+	if r.full() {
+		r.skip()
+		return
+	}
 	p := schema.Problem{
 		Position: d.at, Severity: schema.Error, Code: "duplicate", Path: joinPath("service", d.name),
 		Message: "is declared twice", Related: []schema.Position{first.at},
@@ -97,7 +102,7 @@ func (r *run) instances(units []*unit, services []*declared) (map[string][]strin
 	for _, u := range units {
 		for _, name := range slices.Sorted(maps.Keys(u.instances)) {
 			d, other := byName[name], from[name]
-			if err := r.checkInstances(u, name, d, other, slices.Sorted(maps.Keys(byName))); err != nil {
+			if err := r.checkInstances(u, name, d, other, services); err != nil {
 				return nil, err
 			}
 			if other == nil {
@@ -110,9 +115,13 @@ func (r *run) instances(units []*unit, services []*declared) (map[string][]strin
 }
 
 // checkInstances judges one line of [instances] against the rest.
-func (r *run) checkInstances(u *unit, name string, d *declared, other *unit, known []string) error {
+func (r *run) checkInstances(u *unit, name string, d *declared, other *unit, known []*declared) error {
 	undefined := d == nil && !r.partial
 	if !undefined && other == nil && (d == nil || !d.inline) {
+		return nil
+	}
+	if r.full() {
+		r.skip()
 		return nil
 	}
 	root, err := r.nodes(u)
@@ -148,8 +157,12 @@ func (r *run) checkInstances(u *unit, name string, d *declared, other *unit, kno
 	return nil
 }
 
-func undefinedHint(name string, known []string) string {
-	if near := nearest(name, known); near != "" {
+func undefinedHint(name string, known []*declared) string {
+	names := make([]string, len(known))
+	for i, d := range known {
+		names[i] = d.name
+	}
+	if near := nearest(name, names); near != "" {
 		return "did you mean " + near + "?"
 	}
 	return "declare it: [service." + name + "]"
@@ -201,7 +214,7 @@ func (r *run) reportGlobalTwice(u, other *unit, table, name string) error {
 
 // make gives the service of a declaration, the same value as last time when
 // nothing that it is made of changed; nil when a field or its source is bad.
-func (r *run) make(d *declared, ids []string, found *layout) (*schema.Service, error) {
+func (r *run) make(d *declared, ids []string, left omission) (*schema.Service, error) {
 	source := d.source
 	if d.wrote && source == "" {
 		return nil, nil
@@ -210,7 +223,7 @@ func (r *run) make(d *declared, ids []string, found *layout) (*schema.Service, e
 		source = path.Dir(d.at.File)
 	}
 	source = path.Clean(source)
-	tree, fault, err := r.sourceTree(source, found)
+	tree, fault, err := r.sourceTree(source, left)
 	if err != nil {
 		return nil, err
 	}
@@ -238,6 +251,10 @@ func (r *run) make(d *declared, ids []string, found *layout) (*schema.Service, e
 
 // reportSource places a fault of a service's source.
 func (r *run) reportSource(d *declared, f *sourceFault) error {
+	if r.full() {
+		r.skip()
+		return nil
+	}
 	root, err := r.nodes(d.unit)
 	if err != nil {
 		return err

@@ -2,6 +2,7 @@ package load
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -10,10 +11,9 @@ import (
 
 // between judges what services say of each other.
 func (r *run) between(m *schema.Model, services []*declared) error {
-	b := &betweener{run: r, model: m, byName: make(map[string]*declared, len(services))}
+	b := &betweener{run: r, model: m, services: services, byName: make(map[string]*declared, len(services))}
 	for _, d := range services {
 		b.byName[d.name] = d
-		b.names = append(b.names, d.name)
 	}
 	for _, step := range []func() error{b.dependencies, b.cycles, b.addresses, b.counts, b.routes} {
 		if err := step(); err != nil {
@@ -25,9 +25,9 @@ func (r *run) between(m *schema.Model, services []*declared) error {
 
 type betweener struct {
 	*run
-	model  *schema.Model
-	byName map[string]*declared
-	names  []string // sorted
+	model    *schema.Model
+	services []*declared
+	byName   map[string]*declared
 }
 
 // table gives the node of a service's table.
@@ -42,6 +42,10 @@ func (b *betweener) table(name string) (*node, error) {
 
 // at reports a fault with a field of a service, at its value if it is written.
 func (b *betweener) at(service, field, code, message, hint string, related ...schema.Position) error {
+	if b.full() {
+		b.skip()
+		return nil
+	}
 	t, err := b.table(service)
 	if err != nil {
 		return err
@@ -72,6 +76,10 @@ func (b *betweener) dependencies() error {
 }
 
 func (b *betweener) undefinedDependency(service, missing string) error {
+	if b.full() {
+		b.skip()
+		return nil
+	}
 	t, err := b.table(service)
 	if err != nil {
 		return err
@@ -87,7 +95,7 @@ func (b *betweener) undefinedDependency(service, missing string) error {
 		}
 		where := fmt.Sprintf("%s[%d]", joinPath(joinPath("service", service), "depends_on"), i)
 		p := name.atValue("undefined-service", where, fmt.Sprintf("there is no service %q", missing))
-		p.Hint = undefinedHint(missing, b.names)
+		p.Hint = undefinedHint(missing, b.services)
 		b.report(p)
 	}
 	return nil
@@ -245,13 +253,13 @@ func (b *betweener) routes() error {
 	if err := check(r.Default, "default"); err != nil {
 		return err
 	}
-	for host, service := range r.Subdomain {
-		if err := check(service, "subdomain", host); err != nil {
+	for _, host := range slices.Sorted(maps.Keys(r.Subdomain)) {
+		if err := check(r.Subdomain[host], "subdomain", host); err != nil {
 			return err
 		}
 	}
-	for prefix, service := range r.Path {
-		if err := check(service, "path", prefix); err != nil {
+	for _, prefix := range slices.Sorted(maps.Keys(r.Path)) {
+		if err := check(r.Path[prefix], "path", prefix); err != nil {
 			return err
 		}
 	}
@@ -259,6 +267,10 @@ func (b *betweener) routes() error {
 }
 
 func (b *betweener) undefinedRoute(service string, path []string) error {
+	if b.full() {
+		b.skip()
+		return nil
+	}
 	for _, u := range b.all {
 		root, err := b.nodes(u)
 		if err != nil {
@@ -272,7 +284,7 @@ func (b *betweener) undefinedRoute(service string, path []string) error {
 			continue
 		}
 		p := n.atValue("undefined-service", where, fmt.Sprintf("there is no service %q", service))
-		p.Hint = undefinedHint(service, b.names)
+		p.Hint = undefinedHint(service, b.services)
 		b.report(p)
 		return nil
 	}

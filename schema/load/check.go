@@ -12,12 +12,15 @@ import (
 // in one field never hides one in another.
 type checker struct {
 	report func(...schema.Problem)
+	full   func() bool // further problems are only counted
 	good   func(def string, v schema.Values) (bool, error)
 	faults func(def string, f *schema.Field, v any) []fault
 	err    error // the first of good's; all that follows is void
 	cut    bool  // the file could not be read to its end, so more may follow
 
 	service, dependency, settings, routing *fieldTable
+
+	tables []string // the names of #Config
 }
 
 // fieldTable is the fields of one definition.
@@ -38,12 +41,14 @@ func newFieldTable(def string, fields []schema.Field) *fieldTable {
 func (r *run) newChecker() *checker {
 	return &checker{
 		report:     r.report,
+		full:       r.full,
 		good:       r.good,
 		faults:     r.faults,
 		service:    newFieldTable("#Service", schema.ServiceFields()),
 		dependency: newFieldTable("#Dependency", schema.DependencyFields()),
 		settings:   newFieldTable("#Settings", schema.SettingsFields()),
 		routing:    newFieldTable("#Routing", schema.RoutingFields()),
+		tables:     names(schema.ConfigFields()),
 	}
 }
 
@@ -148,9 +153,18 @@ func canonical(f *schema.Field) string {
 	return f.Name
 }
 
+// maxDependencies bounds the length of depends_on.
+const maxDependencies = 1000
+
 // dependencies gives the entries of depends_on in their long form. Each is
 // judged alone: what CUE says of a list of either names or tables helps nobody.
 func (c *checker) dependencies(n *node, where string) ([]any, bool) {
+	if len(n.items) > maxDependencies {
+		p := n.atValue("too-many", where, fmt.Sprintf("%d services are listed; at most %d may be", len(n.items), maxDependencies))
+		p.Hint = "a service that depends on so many starts last anyway"
+		c.report(p)
+		return nil, false
+	}
 	entries, ok := make([]any, 0, len(n.items)), true
 	seen := make(map[string]*node)
 	for i, item := range n.items {
@@ -179,7 +193,7 @@ func (c *checker) dependencyEntry(item *node, at string) (schema.Values, bool) {
 		return c.table(c.dependency, item, at)
 	}
 	values := schema.Values{"service": item.text}
-	if c.accept(c.dependency.def, values) {
+	if schema.ValidServiceName(item.text) { // as CUE would say, only sooner
 		return values, true
 	}
 	for _, fault := range c.faults(c.dependency.def, c.dependency.byName["service"], item.text) {
@@ -216,7 +230,7 @@ func (c *checker) judgeFields(t *fieldTable, n *node, values schema.Values, wher
 func (c *checker) unknownField(t *fieldTable, n *node, where, key string) string {
 	p := n.atKey("unknown-key", where, "there is no such field")
 	meant := synonym(key)
-	if t.byName[meant] == nil {
+	if t.byName[meant] == nil && !c.full() {
 		meant = nearest(key, names(t.fields))
 	}
 	switch {

@@ -68,13 +68,12 @@ func (r *run) declareCUE(refs []ref, key string, reply evalReply) (*unit, error)
 	if err != nil {
 		return nil, err
 	}
-	before := len(r.problems)
+	before, errors := len(r.problems), r.errors
 	if err := r.check(u, root); err != nil {
 		return nil, err
 	}
-	found := r.problems[before:]
-	if !slices.ContainsFunc(found, func(p schema.Problem) bool { return p.Severity == schema.Error }) {
-		u.warnings = slices.Clone(found)
+	if r.errors == errors {
+		u.warnings = slices.Clone(r.problems[before:])
 		r.units[cueUnit] = u
 	}
 	return u, nil

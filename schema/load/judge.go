@@ -2,6 +2,8 @@ package load
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -46,11 +48,81 @@ func (r *run) good(def string, v schema.Values) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	ok := j.root.LookupPath(cue.ParsePath(def)).Unify(j.ctx.Encode(map[string]any(v))).Validate(cue.Concrete(true)) == nil
+	head, rest := split(v)
+	ok := j.root.LookupPath(cue.ParsePath(def)).Unify(j.ctx.Encode(head)).Validate(cue.Concrete(true)) == nil
+	for _, part := range rest {
+		ok = ok && j.field(def, part.field, false).Unify(j.ctx.Encode(part.value)).Validate(cue.Concrete(true)) == nil
+	}
 	if ok {
 		r.loader.accepted.add(key)
 	}
 	return ok, nil
+}
+
+// maxAtOnce is how many entries of a list or table CUE is shown at once: the
+// time it takes grows with their square.
+const maxAtOnce = 250
+
+// piece is a part of a long list or table, which begins at an index.
+type piece struct {
+	field string
+	first int
+	value any
+}
+
+// split cuts what is too long out of a table.
+func split(v schema.Values) (head map[string]any, rest []piece) {
+	head = maps.Clone(map[string]any(v))
+	for field, value := range head {
+		if judgedByGo(field, value) {
+			delete(head, field)
+			continue
+		}
+		if parts := pieces(field, value); len(parts) > 1 {
+			head[field] = parts[0].value
+			rest = append(rest, parts[1:]...)
+		}
+	}
+	return head, rest
+}
+
+// judgedByGo spares CUE long lists about which it can say nothing new: that
+// arguments are strings, and ids well formed, Go knows as well.
+func judgedByGo(field string, v any) bool {
+	list, ok := v.([]any)
+	if !ok || len(list) <= maxAtOnce || field != "args" && field != "instances" {
+		return false
+	}
+	return field == "args" || !slices.ContainsFunc(list, func(id any) bool { return !schema.ValidInstanceID(id.(string)) })
+}
+
+// pieces cuts a list or table; anything else is one piece.
+func pieces(field string, v any) []piece {
+	switch t := v.(type) {
+	case []any:
+		if len(t) <= maxAtOnce {
+			break
+		}
+		var list []piece
+		for first := 0; first < len(t); first += maxAtOnce {
+			list = append(list, piece{field, first, t[first:min(first+maxAtOnce, len(t))]})
+		}
+		return list
+	case map[string]any:
+		if len(t) <= maxAtOnce {
+			break
+		}
+		var list []piece
+		for keys := range slices.Chunk(slices.Sorted(maps.Keys(t)), maxAtOnce) {
+			part := make(map[string]any, len(keys))
+			for _, key := range keys {
+				part[key] = t[key]
+			}
+			list = append(list, piece{field: field, value: part})
+		}
+		return list
+	}
+	return []piece{{field: field, value: v}}
 }
 
 func (r *run) compiled() (*judge, error) {
@@ -70,24 +142,45 @@ func (r *run) faults(def string, f *schema.Field, v any) []fault {
 	if err != nil {
 		return []fault{{code: "invalid-value", message: err.Error()}}
 	}
-	selector := cue.Str(f.Name).Optional()
-	if f.Required {
-		selector = cue.Str(f.Name).Required()
-	}
-	constraint := j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(selector))
-	verr := constraint.Unify(j.ctx.Encode(v)).Validate(cue.Concrete(true))
+	constraint := j.field(def, f.Name, f.Required)
 	depth := len(constraint.Path().Selectors())
 	var list []fault
 	seen := make(map[string]bool)
-	for _, e := range errors.Errors(verr) {
-		path := e.Path()
-		path = labels(path[min(depth, len(path)):])
-		if at := strings.Join(path, "\x00"); !seen[at] {
-			seen[at] = true
-			list = append(list, describe(f, path, v, e))
+	for _, part := range pieces(f.Name, v) {
+		if len(list) >= maxProblems {
+			break
+		}
+		verr := constraint.Unify(j.ctx.Encode(part.value)).Validate(cue.Concrete(true))
+		for _, e := range errors.Errors(verr) {
+			path := e.Path()
+			path = part.labels(path[min(depth, len(path)):])
+			if at := strings.Join(path, "\x00"); !seen[at] {
+				seen[at] = true
+				list = append(list, describe(f, path, v, e))
+			}
 		}
 	}
 	return list
+}
+
+// field is the constraint on one field of a definition.
+func (j *judge) field(def, name string, required bool) cue.Value {
+	selector := cue.Str(name).Optional()
+	if required {
+		selector = cue.Str(name).Required()
+	}
+	return j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(selector))
+}
+
+// labels are the steps of a path within the whole value.
+func (p piece) labels(path []string) []string {
+	path = labels(path)
+	if len(path) > 0 && p.first > 0 {
+		if i, err := strconv.Atoi(path[0]); err == nil {
+			path[0] = strconv.Itoa(p.first + i)
+		}
+	}
+	return path
 }
 
 // labels are the steps of a path in CUE as plain text.

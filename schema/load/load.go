@@ -2,6 +2,7 @@ package load
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"os/exec"
 	"sync"
@@ -90,6 +91,9 @@ func (l *Loader) Load(ctx context.Context, tree Tree) (*schema.Model, []schema.P
 	l.units = r.units
 	l.accepted.save()
 	sortProblems(r.problems)
+	if r.hidden > 0 {
+		r.problems = append(r.problems, whole(rootFile, "too-many", fmt.Sprintf("%d more problems are not shown", r.hidden), "begin with the first ones"))
+	}
 	return model, r.problems, nil
 }
 
@@ -108,20 +112,37 @@ type run struct {
 	session *session // made when the first CUE file must be evaluated
 
 	problems []schema.Problem
+	errors   int // problems of severity error, the hidden ones included
+	hidden   int // problems beyond maxProblems
 	// partial says that a file could not be read, so that services which seem
 	// to be missing may stand in it.
 	partial bool
 }
 
-func (r *run) report(p ...schema.Problem) { r.problems = append(r.problems, p...) }
+// maxProblems is how many faults of one run are shown. A file full of noise has
+// hundreds of thousands.
+const maxProblems = 500
 
-func (r *run) failed() bool {
-	for _, p := range r.problems {
+func (r *run) report(list ...schema.Problem) {
+	for _, p := range list {
 		if p.Severity == schema.Error {
-			return true
+			r.errors++
+		}
+		if len(r.problems) < maxProblems {
+			r.problems = append(r.problems, p)
+		} else {
+			r.hidden++
 		}
 	}
-	return false
+}
+
+// full says that further faults need not be worked out, only counted: see skip.
+func (r *run) full() bool { return len(r.problems) >= maxProblems }
+
+// skip counts an error that is not worked out.
+func (r *run) skip() {
+	r.errors++
+	r.hidden++
 }
 
 // load goes through the stages.
@@ -155,7 +176,7 @@ func (r *run) load() (*schema.Model, error) {
 			return nil, err
 		}
 	}
-	if r.failed() {
+	if r.errors > 0 {
 		return nil, nil
 	}
 	return model, nil

@@ -142,3 +142,8 @@ func TestLoadIsTheSameEveryTime(t *testing.T) {
 		}
 	}
 }
+
+// command makes an evaluator of another program.
+func command(path string) func(context.Context) *exec.Cmd {
+	return func(ctx context.Context) *exec.Cmd { return exec.CommandContext(ctx, path) }
+}

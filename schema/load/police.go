@@ -82,6 +82,10 @@ func (r *run) reopen(c *cueReply) (bool, error) {
 // violation reports a breach of the policy where the service says it, naming
 // where the policy does.
 func (r *run) violation(c *cueReply, s evalSubject, v evalProblem) error {
+	if r.full() {
+		r.skip()
+		return nil
+	}
 	where, n, err := r.subjectNode(s)
 	if err != nil {
 		return err

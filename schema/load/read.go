@@ -59,7 +59,7 @@ func (r *run) readAnew(f ref) (*unit, error) {
 	if err != nil || file == nil {
 		return u, err
 	}
-	before := len(r.problems)
+	before, errors := len(r.problems), r.errors
 	root, problems := parseTOML(file)
 	r.report(problems...)
 	cut := root == nil || slices.ContainsFunc(problems, func(p schema.Problem) bool { return p.Code == "syntax" })
@@ -72,10 +72,8 @@ func (r *run) readAnew(f ref) (*unit, error) {
 	if err := r.check(u, root); err != nil {
 		return nil, err
 	}
-	for _, p := range r.problems[before:] {
-		if p.Severity == schema.Error {
-			return u, nil // not remembered: the next run must report it again
-		}
+	if r.errors > errors {
+		return u, nil // not remembered: the next run must report it again
 	}
 	u.warnings = slices.Clone(r.problems[before:])
 	r.units[f.path] = u
@@ -164,7 +162,10 @@ func (c *checker) declare(d *declared, n *node) {
 	ok = c.serviceRules(n, where, values) && ok
 	d.bad = !ok
 	d.values = values
-	d.source, _ = values["source"].(string)
+	if source, is := values["source"].(string); is {
+		d.source = path.Clean(source)
+		values["source"] = d.source // "./web/" is no other source than "web"
+	}
 	d.wrote = n.child("source") != nil
 	_, d.inline = values["instances"]
 	d.unit.services = append(d.unit.services, d)
@@ -226,10 +227,10 @@ func (c *checker) unknownTable(n *node, key string) {
 	if c.service.byName[key] != nil {
 		p.Message = "a field of a service stands outside of one"
 		p.Hint = "put it below a line [service.NAME]"
-	} else if near := nearest(key, names(schema.ConfigFields())); near != "" {
+	} else if near := nearest(key, c.tables); near != "" {
 		p.Hint = "did you mean " + near + "?"
 	} else {
-		p.Hint = "the tables are " + strings.Join(names(schema.ConfigFields()), ", ")
+		p.Hint = "the tables are " + strings.Join(c.tables, ", ")
 	}
 	c.report(p)
 }

@@ -25,7 +25,7 @@ type sourceResult struct {
 // ten's own config files, so that editing the config of one service is no change
 // of the others' source. Where no config file lies below, that is the directory's
 // own id.
-func (r *run) sourceTree(source string, found *layout) (string, *sourceFault, error) {
+func (r *run) sourceTree(source string, left omission) (string, *sourceFault, error) {
 	if known, ok := r.sources[source]; ok {
 		return known.id, known.fault, nil
 	}
@@ -35,7 +35,7 @@ func (r *run) sourceTree(source string, found *layout) (string, *sourceFault, er
 	}
 	res := sourceResult{fault: fault}
 	if fault == nil {
-		res.id, err = r.treeWithout(source, newOmission(found.configFiles()))
+		res.id, err = r.treeWithout(source, left)
 		if err != nil {
 			return "", nil, err
 		}

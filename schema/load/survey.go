@@ -61,7 +61,7 @@ func (r *run) discover() (*layout, error) {
 	if err := r.discoverPolicy(l); err != nil {
 		return nil, err
 	}
-	if len(l.toml)+len(l.cue) == 0 && !r.failed() {
+	if len(l.toml)+len(l.cue) == 0 && r.errors == 0 {
 		r.report(whole(rootFile, "no-config", "there is no config here",
 			"write "+rootFile+" with a line [service.web] and a line command = \"./web\""))
 	}

@@ -232,7 +232,7 @@ func (t *tomlReader) integer(n *node) {
 		return
 	}
 	var doc struct{ V int64 }
-	if err := toml.Unmarshal([]byte("V = "+n.text), &doc); err != nil {
+	if err := toml.Unmarshal([]byte("V = "+n.text), &doc); err != nil && len(t.problems) < maxProblems {
 		t.problems = append(t.problems, n.atValue("syntax", "", n.text+" is not a number that fits in 64 bits"))
 		return
 	}
@@ -240,6 +240,9 @@ func (t *tomlReader) integer(n *node) {
 }
 
 func (t *tomlReader) twice(first *node, name string, at span) {
+	if len(t.problems) >= maxProblems {
+		return // the file is refused already
+	}
 	where, _ := pathTo(t.root, first)
 	p := t.file.problem(at, "duplicate", strings.TrimPrefix(where, "."), fmt.Sprintf("%q is defined twice", name))
 	p.Related = []schema.Position{first.keyPosition()}

@@ -26,7 +26,8 @@ type verdicts struct {
 	file  string            // "" = memory only
 	known map[verdict]bool
 	used  map[verdict]bool // asked for since the last save
-	dirty bool
+	grew  bool             // something was added since it was opened
+	dirty bool             // and not saved
 }
 
 // openVerdicts reads what an earlier process left. A file that can't be read or
@@ -87,7 +88,7 @@ func (v *verdicts) has(key verdict) bool {
 func (v *verdicts) add(key verdict) {
 	v.known[key] = true
 	v.used[key] = true
-	v.dirty = true
+	v.grew, v.dirty = true, true
 }
 
 // save keeps the set small and writes it beside and renames it, so that a reader
