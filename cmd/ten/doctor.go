@@ -98,6 +98,10 @@ func (e *env) examine(ctx context.Context) ([]check, error) {
 	}
 	checks = append(checks, check{Name: "daemon", OK: true, Detail: "answers at " + c.Where()})
 	checks = append(checks, levelChecks(obs.Host.Levels)...)
+	if e.isRemote() {
+		return checks, nil
+	}
+	checks = append(checks, machineChecks()...)
 	return append(checks, dataDirCheck(obs.Host.DataDir)), nil
 }
 
@@ -129,6 +133,7 @@ func (e *env) examineAlone(ctx context.Context, checks []check) ([]check, error)
 		}
 	}
 	checks = append(checks, levelChecks(found)...)
+	checks = append(checks, machineChecks()...)
 	return append(checks, dataDirCheck(dataDir)), nil
 }
 
