@@ -92,10 +92,15 @@ func checkSpec(spec *runtimes.Spec) *runtimes.StartError {
 			return refuse(fmt.Sprintf("mount %q", m.Path), "want a clean absolute path")
 		}
 	}
+	size := 0
 	for _, s := range slices.Concat(spec.Command, spec.Env, []string{spec.Dir}) {
 		if strings.ContainsRune(s, 0) {
 			return refuse(fmt.Sprintf("%q", s), "holds a NUL byte")
 		}
+		size += len(s) + 8
+	}
+	if size > wire.MaxPlan/2 {
+		return refuse("command and environment", fmt.Sprintf("are larger than %d bytes together", wire.MaxPlan/2))
 	}
 	return nil
 }

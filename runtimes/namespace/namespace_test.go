@@ -26,7 +26,7 @@ func TestMachine(t *testing.T) {
 // Everything holds for an ordinary user too.
 func TestUnprivileged(t *testing.T) {
 	t.Parallel()
-	runtimetest.Unprivileged(t, "TestContract", "TestMachine", "TestWalls")
+	runtimetest.Unprivileged(t, "TestContract", "TestMachine", "TestWalls", "TestOwnership", "TestMountsNest")
 }
 
 func open(dir string) (runtimes.Runtime, func() error, error) {
