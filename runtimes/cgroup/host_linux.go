@@ -12,6 +12,8 @@ import (
 	"strings"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/tenement/ten/runtimes"
 )
 
 // Host is what the machine offers: where its hierarchies are mounted and where
@@ -189,6 +191,21 @@ func (h *Host) place(l limit) (v1 string, err error) {
 	}
 	return "", &UnsupportedError{Limit: l.name, Reason: "the " + l.controller + " controller is not available in " + h.Unified,
 		Hint: "have it delegated (systemd: Delegate=" + l.controller + ") or enabled in the kernel, or remove " + l.name}
+}
+
+// Enforces reports, as an *UnsupportedError, which of the limits this host
+// cannot enforce for this process, or nil. Whether a controller that is there
+// can be switched on shows only when a group is made.
+func (h *Host) Enforces(limits runtimes.Limits) error {
+	for _, w := range wanted(limits) {
+		if w.n == 0 {
+			continue
+		}
+		if _, err := h.place(w.limit); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func words(file string) []string {
