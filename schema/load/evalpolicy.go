@@ -3,6 +3,7 @@ package load
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -70,6 +71,9 @@ func (e *evaluator) judgeOnce(s evalSubject, value map[string]any, blamed map[st
 		if key != "" {
 			path = strings.Split(key, "\x00")
 		}
+		if key == "" {
+			path = e.culprit(s, value, nil)
+		}
 		list = append(list, violation(result, path, value, groups[key]))
 	}
 	if len(list) == 0 {
@@ -93,6 +97,28 @@ func (e *evaluator) unify(s evalSubject, value map[string]any) (cue.Value, int) 
 		}
 	}
 	return result, 1
+}
+
+// culprit finds the field without which a subject as a whole is no error any
+// more: a policy can forbid one, and CUE blames the whole for it.
+func (e *evaluator) culprit(s evalSubject, value map[string]any, path []string) []string {
+	table, _ := at(value, path)
+	fields, _ := table.(map[string]any)
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		here := append(slices.Clone(path), name)
+		without := plain(value).(map[string]any)
+		remove(without, here)
+		if result, _ := e.unify(s, without); result.Err() != nil {
+			continue
+		}
+		if _, nested := fields[name].(map[string]any); nested {
+			if deeper := e.culprit(s, value, here); deeper != nil {
+				return deeper
+			}
+		}
+		return here
+	}
+	return nil
 }
 
 // violation puts what CUE says of one place in words.
@@ -122,6 +148,9 @@ func violation(result cue.Value, path []string, value map[string]any, errs []err
 		}
 	}
 	p.Wrong = wrong(format, args, wanted)
+	if strings.HasPrefix(format, "incomplete value") {
+		p.Wrong = "must be written: want " + demand(result.LookupPath(pathOf(path)))
+	}
 	if p.Wrong == "" {
 		p.Message = message(errs[0])
 	}
@@ -147,9 +176,7 @@ func wrong(format string, args []any, wanted []string) string {
 		return "is not " + wanted[0]
 	case strings.Contains(format, "required but not present"):
 		return "must be written"
-	case strings.HasPrefix(format, "incomplete value") && len(args) > 0:
-		return "must be written: want " + fmt.Sprint(args[0])
-	case strings.Contains(format, "not allowed"):
+	case strings.Contains(format, "not allowed"), strings.HasPrefix(format, "explicit error"):
 		return "must not be written"
 	}
 	return ""
@@ -175,7 +202,7 @@ func demanded(v cue.Value, value map[string]any, path []string, blamed map[strin
 		}
 		if !there {
 			list = append(list, evalProblem{
-				Path: here, Wrong: fmt.Sprintf("must be written: want %v", it.Value()), Places: valuePlaces(it.Value()),
+				Path: here, Wrong: "must be written: want " + demand(it.Value()), Places: valuePlaces(it.Value()),
 			})
 			continue
 		}
@@ -193,6 +220,25 @@ func pathOf(path []string) cue.Path {
 		selectors[i] = cue.Str(step)
 	}
 	return cue.MakePath(selectors...)
+}
+
+// demand is what the repository's files say of a value, without what the schema
+// says anyway.
+func demand(v cue.Value) string {
+	op, parts := v.Expr()
+	if op != cue.AndOp {
+		return fmt.Sprint(v)
+	}
+	var own []string
+	for _, part := range parts {
+		if len(valuePlaces(part)) > 0 {
+			own = append(own, demand(part))
+		}
+	}
+	if len(own) == 0 {
+		return fmt.Sprint(v)
+	}
+	return strings.Join(own, " & ")
 }
 
 // valuePlaces is where the repository's files say something of a value.

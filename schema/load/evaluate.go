@@ -183,15 +183,19 @@ func (f *file) clamp(s span) span {
 // cueProblem places an error of the CUE files themselves.
 func (r *run) cueProblem(p evalProblem, file string) schema.Problem {
 	where := strings.Join(p.Path, ".")
+	hint := ""
+	if strings.HasPrefix(where, "#") && strings.HasSuffix(p.Message, "not allowed") {
+		hint = "a definition allows no other fields where it is unified: write it with _ in place of #"
+	}
 	if len(p.Places) == 0 || r.files[p.Places[0].File] == nil {
-		q := whole(file, "cue", p.Message, "")
+		q := whole(file, "cue", p.Message, hint)
 		q.Path = where
 		return q
 	}
 	first := p.Places[0]
 	f := r.files[first.File]
 	q := f.problem(f.clamp(first.Val), "cue", where, p.Message)
-	q.Related = r.positions(p.Places[1:])
+	q.Hint, q.Related = hint, r.positions(p.Places[1:])
 	return q
 }
 

@@ -3,6 +3,7 @@ package load
 import (
 	"encoding/json"
 	"errors"
+	"maps"
 	"slices"
 	"strings"
 
@@ -31,7 +32,7 @@ func (r *run) police(c *cueReply, m *schema.Model) error {
 	add(evalSubject{Table: "routing"}, func() map[string]any { return withDefaults(m.Fields, "routing.", nil) }, m.Fields)
 	for _, s := range m.Services {
 		add(evalSubject{Table: "service", Name: s.Name}, func() map[string]any { return effective(s) },
-			s.Digest, s.Instances, s.Source)
+			withoutTree(s.Fields), s.Instances, s.Source)
 	}
 	if len(ask) == 0 {
 		return nil
@@ -154,6 +155,14 @@ func (r *run) subjectNode(s evalSubject) (string, *node, error) {
 	}
 	root, err := r.nodes(r.all[0])
 	return s.Table, root, err
+}
+
+// withoutTree is what a policy can see of a service's fields: an edit of its
+// source is none of its business.
+func withoutTree(fields map[string]string) map[string]string {
+	seen := maps.Clone(fields)
+	delete(seen, "source.tree")
+	return seen
 }
 
 // effective is a service as the policy sees it: what is written, what is
