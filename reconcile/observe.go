@@ -98,8 +98,10 @@ func (l *Loop) observeMarks(ctx context.Context, d *desired, obs *plan.Observed)
 	if l.good != nil {
 		obs.Applied, obs.AppliedFields = l.good.Revision, l.good.Model.Fields
 	}
-	for service, why := range l.failed {
-		obs.Paused[service] = why
+	if d != nil && d == l.force { // another revision, or another try, begins afresh
+		for service, why := range l.failed {
+			obs.Paused[service] = why
+		}
 	}
 	return nil
 }

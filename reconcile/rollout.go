@@ -33,6 +33,9 @@ func (l *Loop) rollouts(ctx context.Context) error {
 		case d := <-l.submit:
 			waiting = d
 		case <-retry:
+			l.mu.Lock()
+			l.failed = map[string]string{}
+			l.mu.Unlock()
 		}
 		retry = nil
 		again := l.rollout(ctx, waiting)

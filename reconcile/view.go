@@ -3,6 +3,7 @@ package reconcile
 import (
 	"context"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strings"
@@ -142,6 +143,9 @@ func (l *Loop) row(in plan.Instance) api.Instance {
 
 // absent lists declared instances of which nothing is on the machine.
 func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed) []api.Instance {
+	l.mu.Lock()
+	failed := maps.Clone(l.failed)
+	l.mu.Unlock()
 	var rows []api.Instance
 	for _, s := range d.Model.Services {
 		for _, id := range s.Instances {
@@ -156,6 +160,9 @@ func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed)
 				r.Phase = runtimes.Sleeping
 			}
 			if why, ok := obs.Paused[s.Name]; ok {
+				r.Note = why
+			}
+			if why, ok := failed[s.Name]; ok {
 				r.Note = why
 			}
 			rows = append(rows, r)
