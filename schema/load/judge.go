@@ -23,6 +23,7 @@ const schemaName = "<tenement.cue>"
 type judge struct {
 	ctx  *cue.Context
 	root cue.Value
+	defs map[string]cue.Value // by name, for Go looks them up thousands of times
 }
 
 func newJudge() (*judge, error) {
@@ -31,7 +32,17 @@ func newJudge() (*judge, error) {
 	if err := root.Err(); err != nil {
 		return nil, fmt.Errorf("compile the schema: %s", errors.Details(err, nil))
 	}
-	return &judge{ctx: ctx, root: root}, nil
+	return &judge{ctx: ctx, root: root, defs: make(map[string]cue.Value)}, nil
+}
+
+// definition is a definition of the schema: "#Service".
+func (j *judge) definition(name string) cue.Value {
+	v, ok := j.defs[name]
+	if !ok {
+		v = j.root.LookupPath(cue.ParsePath(name))
+		j.defs[name] = v
+	}
+	return v
 }
 
 // good reports whether CUE accepts a table, asking it only about what it never
@@ -49,7 +60,7 @@ func (r *run) good(def string, v schema.Values) (bool, error) {
 		return false, err
 	}
 	head, rest := split(v)
-	ok := j.root.LookupPath(cue.ParsePath(def)).Unify(j.ctx.Encode(head)).Validate(cue.Concrete(true)) == nil
+	ok := j.definition(def).Unify(j.ctx.Encode(head)).Validate(cue.Concrete(true)) == nil
 	for _, part := range rest {
 		ok = ok && j.field(def, part.field, false).Unify(j.ctx.Encode(part.value)).Validate(cue.Concrete(true)) == nil
 	}
@@ -169,7 +180,7 @@ func (j *judge) field(def, name string, required bool) cue.Value {
 	if required {
 		selector = cue.Str(name).Required()
 	}
-	return j.root.LookupPath(cue.ParsePath(def)).LookupPath(cue.MakePath(selector))
+	return j.definition(def).LookupPath(cue.MakePath(selector))
 }
 
 // labels are the steps of a path within the whole value.

@@ -44,9 +44,10 @@ type Loader struct {
 	config Config
 
 	mu       sync.Mutex
-	units    map[string]*unit   // what the last load read, by path
-	surveys  map[string]*survey // by directory id
-	accepted *verdicts          // services and policies judged good
+	units    map[string]*unit           // what the last load read, by path
+	surveys  map[string]*survey         // by directory id
+	accepted *verdicts                  // services and policies judged good
+	policed  map[*schema.Service]string // by which policy a service was judged good last
 }
 
 // New makes a Loader. It does no work and starts nothing.

@@ -31,13 +31,24 @@ func (r *run) police(c *cueReply, m *schema.Model) error {
 	}, m.Fields)
 	add(evalSubject{Table: "routing"}, func() map[string]any { return withDefaults(m.Fields, "routing.", nil) }, m.Fields)
 	for _, s := range m.Services {
+		if r.loader.policed[s] == c.key {
+			continue // the very value that was judged
+		}
 		add(evalSubject{Table: "service", Name: s.Name}, func() map[string]any { return effective(s) },
 			withoutTree(s.Fields), s.Instances, s.Source)
 	}
-	if len(ask) == 0 {
-		return nil
+	if len(ask) > 0 {
+		if err := r.askPolicy(c, ask, keys); err != nil {
+			return err
+		}
 	}
-	return r.askPolicy(c, ask, keys)
+	if r.errors == 0 {
+		r.loader.policed = make(map[*schema.Service]string, len(m.Services))
+		for _, s := range m.Services {
+			r.loader.policed[s] = c.key
+		}
+	}
+	return nil
 }
 
 func (r *run) askPolicy(c *cueReply, subjects []evalSubject, keys []verdict) error {
