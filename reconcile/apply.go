@@ -302,7 +302,7 @@ func (l *Loop) start(ctx context.Context, d *desired, a plan.Action) (runtimes.I
 	if err != nil {
 		return runtimes.Instance{}, err
 	}
-	in, err := rt.Start(ctx, spec)
+	in, err := rt.Start(l.runCtx, spec) // an operation: a newer revision does not cut it in two
 	if err != nil {
 		l.dropSocket(spec)
 		return in, err

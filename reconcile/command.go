@@ -89,9 +89,12 @@ func (l *Loop) doResume(ctx context.Context, c api.Command) (string, error) {
 	return "resumed", nil
 }
 
-// resubmit tries again what waits, or else what is in force.
+// resubmit tries again what waits, or else what is in force. What is on its way
+// already is planned once more when it got there.
 func (l *Loop) resubmit() bool {
 	l.mu.Lock()
+	busy := l.waiting != nil || l.current != nil
+	l.again = l.current != nil
 	d := l.pending
 	if d == nil {
 		d = l.good
@@ -100,12 +103,25 @@ func (l *Loop) resubmit() bool {
 		l.status.state = ""
 	}
 	l.mu.Unlock()
-	if d == nil {
+	switch {
+	case busy:
+		return true
+	case d == nil:
 		l.cfg.Source.Hint()
 		return false
 	}
 	l.offer(d)
 	return true
+}
+
+// onItsWay gives the newest revision that is not yet in force, or nil.
+func (l *Loop) onItsWay() *desired {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.waiting != nil {
+		return l.waiting
+	}
+	return l.current
 }
 
 func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
@@ -117,6 +133,9 @@ func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
 	}
 	if c.Revision == "" || !strings.HasPrefix(d.Revision, c.Revision) {
 		return "", fmt.Errorf("revision %s waits for approval, not %s", short(d.Revision), c.Revision)
+	}
+	if newer := l.onItsWay(); newer != nil && newer != d {
+		return "", fmt.Errorf("revision %s came after %s and is being compared; see: ten status", short(newer.Revision), short(d.Revision))
 	}
 	if err := l.cfg.Store.Approve(ctx, d.Revision, c.By); err != nil {
 		return "", err
@@ -156,14 +175,27 @@ func (l *Loop) doRetry(ctx context.Context) (string, error) {
 		}
 		return "nothing is held", nil
 	}
-	if err := l.cfg.Store.ClearHold(ctx); err != nil {
-		return "", err
+	if newer := l.onItsWay(); newer != nil {
+		return "", fmt.Errorf("revision %s is being applied, and %s was before it; see: ten status", short(newer.Revision), short(held.Revision))
+	}
+	l.mu.Lock()
+	d := l.failing
+	l.mu.Unlock()
+	if d != nil && d.Revision == held.Revision { // also where a person applied a directory, which no source has
+		if err := l.cfg.Store.ClearHold(ctx); err != nil {
+			return "", err
+		}
+		l.offer(d)
+		return "trying " + short(held.Revision) + " again", nil
 	}
 	snap, err := l.cfg.Source.At(ctx, held.Revision)
 	if err != nil {
+		return "", fmt.Errorf("revision %s can't be had again: %w", short(held.Revision), err)
+	}
+	if err := l.cfg.Store.ClearHold(ctx); err != nil {
 		return "", err
 	}
-	if err := l.accept(ctx, snap); err != nil {
+	if err := l.take(ctx, snap); err != nil {
 		return "", err
 	}
 	return "trying " + short(held.Revision) + " again", nil
@@ -352,7 +384,7 @@ func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Ev
 		}
 	}
 	events, last := make(chan api.Event, 256), make(chan api.Event, 1)
-	defer l.subscribe(func(e progress) {
+	defer l.subscribe(d, func(e progress) {
 		to := events
 		if e.Done {
 			to = last
@@ -406,7 +438,7 @@ func (l *Loop) wanted(ctx context.Context, r api.ApplyRequest) (*desired, error)
 		return nil, err
 	}
 	if d == nil {
-		return nil, fmt.Errorf("%w (and %d more); ten validate shows every error", problems[0], len(problems)-1)
+		return nil, refusal(problems)
 	}
 	if r.Dir != "" {
 		d.Manual, d.Anchor, d.Git = true, "", ""
@@ -419,17 +451,16 @@ func (l *Loop) wanted(ctx context.Context, r api.ApplyRequest) (*desired, error)
 	return d, nil
 }
 
-// subscribe calls watch with every line of progress until the returned func is called.
-func (l *Loop) subscribe(watch func(progress)) (remove func()) {
-	p := &watch
-	l.mu.Lock()
-	l.watchers = append(slices.Clone(l.watchers), p)
-	l.mu.Unlock()
-	return func() {
-		l.mu.Lock()
-		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(w *func(progress)) bool { return w == p })
-		l.mu.Unlock()
+// refusal names the first fault of a config and counts the others.
+func refusal(problems []schema.Problem) error {
+	faults := slices.DeleteFunc(slices.Clone(problems), func(p schema.Problem) bool { return p.Severity != schema.Error })
+	switch len(faults) {
+	case 0:
+		return errors.New("the directory declares nothing that can be checked; see: ten validate")
+	case 1:
+		return fmt.Errorf("%w; see: ten validate", faults[0])
 	}
+	return fmt.Errorf("%w (and %d more; ten validate shows every one)", faults[0], len(faults)-1)
 }
 
 // MovedError tells that the world is no longer the one a plan was made for.

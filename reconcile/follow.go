@@ -29,17 +29,20 @@ func (l *Loop) follow(ctx context.Context) error {
 		case ctx.Err() != nil:
 			return ctx.Err()
 		case err != nil:
-			l.unreadable(ctx, err)
+			if l.unreadable(ctx, err) {
+				last = nil // should the branch go back, what it goes back to is looked at anew
+			}
 		case snap != last:
 			l.readable()
+			last = snap
 			if err := l.accept(ctx, snap); err != nil {
 				if ctx.Err() != nil {
 					return ctx.Err()
 				}
 				l.log.Error("revision can't be taken", "revision", short(snap.Revision), "err", err)
-				l.say(stateError, fmt.Sprintf("revision %s: %v", short(snap.Revision), err), "")
+				l.say(stateError, fmt.Sprintf("revision %s: %v", short(snap.Revision), err), "it is tried again at the next look at the source; or run: ten sync")
+				last = nil
 			}
-			last = snap
 		default:
 			l.readable()
 		}
@@ -62,8 +65,9 @@ func (l *Loop) anchor(ctx context.Context) (source.Anchor, error) {
 	return source.Anchor{Revision: revision, AcceptRewind: rewind}, err
 }
 
-// unreadable says why no newer revision is known; what runs goes on.
-func (l *Loop) unreadable(ctx context.Context, err error) {
+// unreadable says why no newer revision is known; what runs goes on. It reports
+// whether there is a newer one, and it was refused.
+func (l *Loop) unreadable(ctx context.Context, err error) (isRefused bool) {
 	var refused *source.RefusedError
 	if errors.As(err, &refused) {
 		l.mu.Lock()
@@ -75,7 +79,7 @@ func (l *Loop) unreadable(ctx context.Context, err error) {
 			l.log.Warn("revision refused", "revision", short(refused.Revision), "reason", refused.Error())
 			l.record(ctx, store.Revision{Hash: refused.Revision, Source: l.cfg.Origin}, store.Refused, refused.Error())
 		}
-		return
+		return true
 	}
 	hint := ""
 	var fetch *source.FetchError
@@ -89,6 +93,7 @@ func (l *Loop) unreadable(ctx context.Context, err error) {
 	if first {
 		l.log.Warn("source can't be read", "err", err)
 	}
+	return false
 }
 
 func (l *Loop) readable() {
@@ -103,6 +108,11 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 	if err != nil || done {
 		return err
 	}
+	return l.take(ctx, snap)
+}
+
+// take loads a snapshot and submits it for rollout, or says what is wrong with it.
+func (l *Loop) take(ctx context.Context, snap *source.Snapshot) error {
 	d, problems, err := l.load(ctx, snap)
 	if err != nil {
 		return err
@@ -140,9 +150,13 @@ func (l *Loop) settled(ctx context.Context, revision string) (bool, error) {
 	// A model read back from disk is given its tree again, and its plan is looked
 	// at once more: the world may have changed while nobody watched.
 	inForce := l.good != nil && l.good.Git == revision && (l.good.Manual || l.good.Tree != nil)
+	if l.waiting != nil || l.current != nil && l.current != l.good {
+		inForce = false // another one is on its way, and this one has to overtake it
+	}
 	left := inForce && l.status.attempted != revision && !l.good.Manual
 	if left {
 		l.status.attempted, l.status.subject, l.status.signer = revision, l.good.Subject, l.good.Signer
+		l.pending = nil
 	}
 	l.mu.Unlock()
 	if left { // the branch went back from one that was refused or failed
@@ -179,6 +193,9 @@ func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []sc
 			lines = append(lines, line)
 		}
 	}
+	if len(lines) == 0 {
+		lines = []string{"it declares nothing that can be checked"}
+	}
 	message := fmt.Sprintf("revision %s has %d config errors; nothing was changed", short(snap.Revision), len(lines))
 	if len(lines) == 1 {
 		message = fmt.Sprintf("revision %s has a config error; nothing was changed", short(snap.Revision))
@@ -208,20 +225,23 @@ func revisionOf(snap *source.Snapshot, origin string) store.Revision {
 	return store.Revision{Hash: snap.Revision, Subject: snap.Subject, Author: snap.Author, Signer: snap.Signer, Source: origin}
 }
 
-// offer hands a revision to rollouts, replacing one that waits there, and ends
+// offer hands a revision to rollouts, in place of one that waits there, and ends
 // the waits of the rollout under way. All under the lock, so that it can't be
 // the offered revision's own rollout that is ended.
 func (l *Loop) offer(d *desired) {
 	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.offered = true
-	select {
-	case <-l.submit:
-	default:
-	}
-	l.submit <- d // has room: only this sends
+	late := l.waiting
+	l.waiting, l.offered = d, true
 	if l.preempt != nil {
 		l.preempt(errPreempted)
+	}
+	l.mu.Unlock()
+	if late != nil && late != d {
+		l.finish(late, progress{Error: errPreempted.Error()})
+	}
+	select {
+	case l.submit <- struct{}{}:
+	default:
 	}
 }
 

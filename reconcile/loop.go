@@ -99,7 +99,7 @@ type Loop struct {
 	log     *slog.Logger
 	started time.Time
 
-	submit    chan *desired // newest accepted revision waiting for rollout; holds one
+	submit    chan struct{} // a revision is waiting
 	kick      chan struct{} // something in dirty
 	running   chan struct{} // closed once Run has adopted what runs; before, nobody is answered
 	downed    chan struct{} // closed by the down command
@@ -111,6 +111,10 @@ type Loop struct {
 	force    *desired // in force: what supervision rests on; nil until something was applied
 	good     *desired // applied last and healthy
 	pending  *desired // accepted, but waits for a person
+	waiting  *desired // the newest accepted, whose rollout has not begun
+	current  *desired // whose rollout is under way
+	failing  *desired // the one that is held
+	again    bool     // current is to be planned once more: a person changed what it rests on
 	status   status
 	world    map[runtimes.Key]*tracked
 	past     map[runtimes.ID][]time.Time             // restarts within the window
@@ -119,11 +123,12 @@ type Loop struct {
 	resting  map[runtimes.ID]time.Time               // not to be started again before, after a start that failed
 	failed   map[string]string                       // services held after a first rollout failed, with the reason
 	preempt  context.CancelCauseFunc                 // ends the waits of the rollout under way; nil when none
+	tidy     bool                                    // the rollout under way leaves sources unused
 	offered  bool                                    // a revision waits for its rollout to begin
 	looked   chan struct{}                           // closed when the source was looked at first
 	down     bool                                    // nothing begins any more
 	attempts int                                     // failed attempts at one revision, for the backoff
-	watchers []*func(progress)                       // who follows the rollout under way
+	watchers []*watcher                              // who follows a rollout
 	promised map[int]time.Time                       // ports given to incarnations about to start
 	artifact sync.Map                                // artifact path -> *sync.Mutex
 }
@@ -149,7 +154,7 @@ func New(cfg Config) *Loop {
 	return &Loop{
 		cfg:      cfg,
 		log:      cfg.Log,
-		submit:   make(chan *desired, 1),
+		submit:   make(chan struct{}, 1),
 		kick:     make(chan struct{}, 1),
 		running:  make(chan struct{}),
 		downed:   make(chan struct{}),

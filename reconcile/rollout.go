@@ -4,10 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/tenement/ten/host/api"
@@ -25,60 +25,87 @@ const (
 // rollouts applies revisions, one at a time, the newest one only.
 func (l *Loop) rollouts(ctx context.Context) error {
 	var retry <-chan time.Time
-	var waiting *desired
+	var last *desired
 	for {
+		repeat := last
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case d := <-l.submit:
-			waiting = d
+		case <-l.submit:
+			repeat = nil
 		case <-retry:
-			l.mu.Lock()
-			l.failed = map[string]string{}
-			l.mu.Unlock()
 		}
-		retry = nil
-		again := l.rollout(ctx, waiting)
-		if ctx.Err() != nil {
-			return ctx.Err()
+		inner, cancel := context.WithCancelCause(ctx)
+		d := l.begin(repeat, cancel)
+		if d == nil {
+			cancel(nil)
+			continue
 		}
+		last, retry = d, nil
+		again := l.rollout(inner, d)
+		if l.end(d) {
+			again = time.Nanosecond
+		}
+		cancel(nil)
 		if again > 0 {
 			retry = time.After(again)
 		}
 	}
 }
 
+// begin makes the newest revision that waits the one under way, or else repeat;
+// nil when there is none. preempt ends its waits.
+func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	d := l.waiting
+	if d == nil {
+		d = repeat
+	}
+	if l.down || d == nil {
+		return nil
+	}
+	l.waiting, l.current, l.preempt, l.again = nil, d, preempt, false
+	return d
+}
+
+// end puts the rollout of d away and lets supervision go on. It reports whether
+// d has to be planned once more, because a person took away what it waits for.
+func (l *Loop) end(d *desired) (again bool) {
+	l.mu.Lock()
+	again = l.again && (l.status.state == statePaused || l.status.state == stateBlocked)
+	tidy := l.tidy
+	l.preempt, l.current, l.again, l.tidy = nil, nil, false, false
+	l.offered = l.waiting != nil
+	over := l.waiting != nil && l.waiting != d
+	l.mu.Unlock()
+	if over { // for those who were not told already
+		l.finish(d, progress{Error: errPreempted.Error()})
+	}
+	if tidy {
+		l.spawn(func() {
+			l.sweep(l.runCtx)
+			debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
+		})
+	}
+	l.poke()
+	return again
+}
+
 // rollout applies one revision and sees it through: health gates, one revert,
 // the hold. It returns after how long to try the same revision again, 0 = never.
 func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 	began := time.Now()
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	l.mu.Lock()
-	late := l.down || len(l.submit) > 0 // a newer one came before this began
-	if !late {
-		l.preempt = cancel
-	}
-	l.mu.Unlock()
-	if late {
-		return 0
-	}
-	defer func() {
-		l.mu.Lock()
-		l.preempt, l.offered = nil, len(l.submit) > 0
-		l.mu.Unlock()
-		l.poke()
-	}()
-	p, ids, wait, err := l.prepare(ctx, d)
-	defer l.release(ids...)
+	r, err := l.prepare(ctx, d)
+	defer l.release(r.ids...)
 	if err != nil {
 		return l.broken(ctx, d, err)
 	}
-	if wait {
-		return 0
+	if r.person {
+		return r.again
 	}
-	if l.unchanged(d, p) {
-		return l.carryOn(d, p)
+	if l.unchanged(d, r.plan) {
+		return l.carryOn(ctx, d, r)
 	}
 	attempt, err := l.cfg.Store.Attempt(ctx, store.Revision{
 		Hash: d.Revision, Subject: d.Subject, Signer: d.Signer, Source: l.cfg.Origin, At: began,
@@ -87,63 +114,89 @@ func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 		return l.broken(ctx, d, err)
 	}
 	before := l.enforce(d)
-	err = l.carryOut(ctx, d, p)
+	err = l.carryOut(ctx, d, r.plan)
 	if err == nil {
-		err = l.settle(ctx, d)
+		r.unknown, err = l.settle(ctx, d)
 	}
 	again := time.Duration(0)
 	outcome, message := store.Applied, ""
 	switch {
 	case err == nil:
-		again = l.applied(ctx, d, p, began)
+		again = l.applied(ctx, d, before, r, began)
 	case errors.Is(context.Cause(ctx), errPreempted):
-		outcome, message = store.Superseded, "a newer revision came first"
+		outcome, message = store.Superseded, errPreempted.Error()
 		l.keep(before)
-		l.tell(progress{Done: true, Error: message})
 	case ctx.Err() != nil: // the daemon ends, or goes down
 		return 0
 	default:
-		outcome, message, again = l.fail(ctx, d, before, ids, err)
+		outcome, message, again = l.fail(ctx, d, before, r.ids, err)
 	}
-	if err := l.cfg.Store.Finish(ctx, attempt, outcome, message, time.Since(began)); err != nil && ctx.Err() == nil {
+	if err := l.cfg.Store.Finish(context.WithoutCancel(ctx), attempt, outcome, message, time.Since(began)); err != nil {
 		l.log.Error("history can't be written", "err", err)
 	}
 	return again
 }
 
+// ready is a plan whose ids nobody else works on.
+type ready struct {
+	plan    plan.Plan
+	ids     []runtimes.ID             // claimed
+	unknown map[runtimes.Level]string // levels that could not be asked
+	person  bool                      // a person has to speak first
+	again   time.Duration             // unless that is so for a time only
+}
+
 // prepare plans, takes what the plan is about, and plans again now that nobody
-// else works on it. wait is true when a person has to speak first. The ids are
-// the caller's to release, whatever else is returned.
-func (l *Loop) prepare(ctx context.Context, d *desired) (p plan.Plan, ids []runtimes.ID, wait bool, err error) {
+// else works on it. The ids are the caller's to release, whatever else is returned.
+func (l *Loop) prepare(ctx context.Context, d *desired) (r ready, err error) {
+	mine := map[runtimes.ID]bool{}
 	for {
 		obs, err := l.observe(ctx, d, "")
 		if err != nil {
-			return p, ids, false, err
+			return r, err
 		}
 		if why, ok := obs.Paused["*"]; ok {
 			l.hold(d, statePaused, pausedText(why), "ten resume")
-			return p, ids, true, nil
+			r.person = true
+			r.again, err = l.pausedFor(ctx, obs.Now)
+			return r, err
 		}
-		p = plan.New(d.Desired, obs)
+		p := plan.New(d.Desired, obs)
 		if p.Guard != nil {
 			l.hold(d, stateBlocked, fmt.Sprintf("revision %s would remove %d of %d instances", short(d.Revision), len(p.Guard.Removed), p.Guard.Declared),
 				"look with: ten plan; if it is meant: ten approve "+short(d.Revision))
 			l.log.Warn("removal guard raised", "revision", short(d.Revision), "reason", fmt.Sprintf("%d of %d instances would go", len(p.Guard.Removed), p.Guard.Declared))
-			return p, ids, true, nil
+			r.person = true
+			return r, nil
 		}
+		r.plan, r.unknown = p, obs.Unknown
 		_, _, need := due(p)
-		more := slices.DeleteFunc(need, func(id runtimes.ID) bool { return slices.Contains(ids, id) })
+		more := slices.DeleteFunc(need, func(id runtimes.ID) bool { return mine[id] })
 		if len(more) == 0 {
 			l.mu.Lock()
 			l.pending = nil
 			l.mu.Unlock()
-			return p, ids, false, nil
+			return r, nil
 		}
 		if err := l.claimAll(ctx, more); err != nil {
-			return p, ids, false, err
+			return r, err
 		}
-		ids = append(ids, more...)
+		for _, id := range more {
+			mine[id] = true
+		}
+		r.ids = append(r.ids, more...)
 	}
+}
+
+// pausedFor is how long the host stays paused by itself, 0 = until a person resumes it.
+func (l *Loop) pausedFor(ctx context.Context, now time.Time) (time.Duration, error) {
+	pauses, err := l.cfg.Store.Pauses(ctx, now)
+	for _, p := range pauses {
+		if p.Service == "*" && !p.Until.IsZero() {
+			return max(p.Until.Sub(now), time.Millisecond), nil
+		}
+	}
+	return 0, err
 }
 
 // unchanged reports that d is in force already, and that no action of its plan
@@ -161,19 +214,49 @@ func (l *Loop) unchanged(d *desired, p plan.Plan) bool {
 }
 
 // carryOn goes on with a revision that is in force: a restarted daemon gets its
-// tree back, and a blocked action is looked at again later.
-func (l *Loop) carryOn(d *desired, p plan.Plan) time.Duration {
+// tree back, and what is left is looked at.
+func (l *Loop) carryOn(ctx context.Context, d *desired, r ready) time.Duration {
 	l.mu.Lock()
 	l.force, l.good = d, d
+	for _, id := range r.ids { // drift, which is supervision's
+		l.dirty[id] = true
+	}
 	l.mu.Unlock()
-	if p.Summary.Blocked > 0 {
-		l.say(stateBlocked, blockedText(p), "ten plan")
-		l.tell(progress{Done: true, Error: blockedText(p)})
+	return l.rest(ctx, d, r, "at "+short(d.Revision), "nothing to change: "+short(d.Revision)+" is in force")
+}
+
+// rest says how the host stands with d in force and its plan carried out as far
+// as that can be, and when to look again at what is left.
+func (l *Loop) rest(ctx context.Context, d *desired, r ready, state, text string) time.Duration {
+	held, isHeld, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		l.log.Error("hold can't be read", "err", err)
+	}
+	left := ""
+	switch {
+	case r.plan.Summary.Blocked > 0:
+		left = blockedText(r.plan)
+	case len(r.unknown) > 0:
+		left = unknownText(r.unknown)
+	}
+	switch {
+	case isHeld && held.Revision != d.Revision:
+		l.say(stateHeld, held.Reason, holdHint)
+	case left != "":
+		l.say(stateBlocked, left, "ten plan")
+	default:
+		l.say(stateInSync, state, "")
+	}
+	l.finish(d, progress{Text: text, Error: left})
+	if left != "" {
 		return blockedFor
 	}
-	l.say(stateInSync, "at "+short(d.Revision), "")
-	l.tell(progress{Done: true, Text: "nothing to change: " + short(d.Revision) + " is in force"})
 	return 0
+}
+
+func unknownText(unknown map[runtimes.Level]string) string {
+	level := slices.Sorted(maps.Keys(unknown))[0]
+	return fmt.Sprintf("what runs at isolation level %q can't be asked: %s", level, unknown[level])
 }
 
 func pausedText(why string) string {
@@ -189,16 +272,18 @@ func (l *Loop) hold(d *desired, state api.State, message, hint string) {
 	l.mu.Lock()
 	l.pending = d
 	l.mu.Unlock()
-	l.tell(progress{Done: true, Error: message + " (" + hint + ")"})
+	l.finish(d, progress{Error: message + " (" + hint + ")"})
 }
 
 // enforce makes d the revision in force and returns the one before it.
 func (l *Loop) enforce(d *desired) *desired {
 	l.mu.Lock()
 	before := l.good
-	l.force, l.offered = d, false
+	l.force, l.offered = d, l.waiting != nil
 	l.failed = map[string]string{}
+	clear(l.resting)
 	l.mu.Unlock()
+	l.poke() // what ended meanwhile, and is none of this rollout's, is repaired beside it
 	return before
 }
 
@@ -211,14 +296,12 @@ func (l *Loop) keep(before *desired) {
 	l.mu.Unlock()
 }
 
-// settle checks the fixed point: after apply, the plan is empty.
-func (l *Loop) settle(ctx context.Context, d *desired) error {
+// settle checks the fixed point: after apply, the plan is empty. Only then d is
+// what a restarted daemon begins with. Levels that could not be asked are given.
+func (l *Loop) settle(ctx context.Context, d *desired) (unknown map[runtimes.Level]string, err error) {
 	obs, err := l.observe(ctx, d, "")
 	if err != nil {
-		return err
-	}
-	if err := l.commit(ctx, d); err != nil {
-		return err
+		return nil, err
 	}
 	obs.Applied, obs.AppliedFields = d.Revision, d.Model.Fields
 	p := plan.New(d.Desired, obs)
@@ -231,9 +314,9 @@ func (l *Loop) settle(ctx context.Context, d *desired) error {
 	}
 	l.publish(obs)
 	if len(rest) > 0 {
-		return &divergedError{rest}
+		return obs.Unknown, &divergedError{rest}
 	}
-	return nil
+	return obs.Unknown, l.commit(ctx, d)
 }
 
 // divergedError tells that a plan was not empty after it had been applied.
@@ -243,31 +326,20 @@ func (e *divergedError) Error() string {
 	return "does not converge: after apply there is still to do: " + strings.Join(e.rest, "; ")
 }
 
-// applied makes d last good.
-func (l *Loop) applied(ctx context.Context, d *desired, p plan.Plan, began time.Time) time.Duration {
+// applied makes d last good. Where it was that before, what is held stays so.
+func (l *Loop) applied(ctx context.Context, d, before *desired, r ready, began time.Time) time.Duration {
 	l.mu.Lock()
-	l.good, l.attempts = d, 0
+	l.good, l.attempts, l.tidy = d, 0, true
 	l.mu.Unlock()
-	if err := l.cfg.Store.ClearHold(ctx); err != nil {
-		l.log.Error("hold can't be cleared", "err", err)
+	ctx = context.WithoutCancel(ctx)
+	if before == nil || before.Revision != d.Revision || before.Git != d.Git {
+		if err := l.cfg.Store.ClearHold(ctx); err != nil {
+			l.log.Error("hold can't be cleared", "err", err)
+		}
 	}
-	s := p.Summary
-	text := fmt.Sprintf("applied %s in %s: %s", short(d.Revision), took(began), counts(s))
+	text := fmt.Sprintf("applied %s in %s: %s", short(d.Revision), took(began), counts(r.plan.Summary))
 	l.log.Info("revision applied", "revision", short(d.Revision), "dur", time.Since(began))
-	var again time.Duration
-	if s.Blocked > 0 {
-		again = blockedFor
-		l.say(stateBlocked, blockedText(p), "ten plan")
-		l.tell(progress{Done: true, Text: text, Error: blockedText(p)})
-	} else {
-		l.say(stateInSync, text, "")
-		l.tell(progress{Done: true, Text: text})
-	}
-	l.spawn(func() {
-		l.sweep(l.runCtx)
-		debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
-	})
-	return again
+	return l.rest(ctx, d, r, text, text)
 }
 
 func counts(s plan.Summary) string {
@@ -311,133 +383,3 @@ func blockedText(p plan.Plan) string {
 	}
 	return text
 }
-
-// fail ends a failed rollout: it reverts once to last good, then holds.
-func (l *Loop) fail(ctx context.Context, d, before *desired, claimed []runtimes.ID, cause error) (store.Outcome, string, time.Duration) {
-	again := l.retryAfter(cause)
-	l.log.Error("rollout failed", "revision", short(d.Revision), "err", cause)
-	var logs []string
-	var af *actionError
-	if errors.As(cause, &af) {
-		logs = af.logs
-	}
-	outcome, message := store.Failed, cause.Error()
-	switch {
-	case before == nil:
-		l.holdFailed(af)
-		message = fmt.Sprintf("revision %s failed: %v; there is no earlier one to go back to", short(d.Revision), cause)
-	case before.Model == d.Model || before.Revision == d.Revision:
-		l.holdFailed(af)
-		message = fmt.Sprintf("revision %s failed: %v", short(d.Revision), cause)
-	default:
-		began := time.Now()
-		if err := l.revert(ctx, before, claimed); err != nil {
-			message = fmt.Sprintf("revision %s failed: %v; going back to %s failed too: %v", short(d.Revision), cause, short(before.Revision), err)
-			break
-		}
-		outcome = store.Reverted
-		message = fmt.Sprintf("held at %s: %v; reverted in %s", short(before.Revision), cause, took(began))
-	}
-	hint := "push a fix, or run: ten retry"
-	if again > 0 {
-		hint = fmt.Sprintf("tried again in %s; or run: ten retry", again.Round(time.Second))
-	}
-	l.say(stateHeld, message, hint)
-	h := store.Hold{Revision: d.Revision, Reason: message, At: time.Now()}
-	if err := l.cfg.Store.Hold(ctx, h); err != nil && ctx.Err() == nil {
-		l.log.Error("hold can't be kept", "err", err)
-	}
-	l.tell(progress{Done: true, Error: message, Logs: logs})
-	return outcome, message, again
-}
-
-// holdFailed keeps supervision from starting again what a first rollout could not.
-func (l *Loop) holdFailed(af *actionError) {
-	if af == nil {
-		return
-	}
-	l.mu.Lock()
-	l.failed[af.id.Service] = "held: " + af.err.Error()
-	l.good = nil
-	l.mu.Unlock()
-}
-
-// revert applies last good again. It is an ordinary plan with its own deadline,
-// and it is never itself reverted.
-func (l *Loop) revert(ctx context.Context, before *desired, claimed []runtimes.ID) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Minute)
-	defer cancel()
-	l.enforce(before)
-	obs, err := l.observe(ctx, before, "")
-	if err != nil {
-		return err
-	}
-	obs.Approved = true // what the failed revision added may go again
-	p := plan.New(before.Desired, obs)
-	_, _, ids := due(p)
-	ids = slices.DeleteFunc(ids, func(id runtimes.ID) bool { return slices.Contains(claimed, id) })
-	if err := l.claimAll(ctx, ids); err != nil {
-		return err
-	}
-	defer l.release(ids...)
-	if err := l.carryOut(ctx, before, p); err != nil {
-		return err
-	}
-	return l.settle(ctx, before)
-}
-
-// broken ends a rollout that could not even be planned: the host is at fault.
-func (l *Loop) broken(ctx context.Context, d *desired, err error) time.Duration {
-	if ctx.Err() != nil {
-		return 0
-	}
-	again := l.backoff()
-	l.log.Error("revision can't be planned", "revision", short(d.Revision), "err", err)
-	l.say(stateError, err.Error(), fmt.Sprintf("tried again in %s", again))
-	l.tell(progress{Done: true, Error: err.Error()})
-	return again
-}
-
-func (l *Loop) backoff() time.Duration {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	again := min(retryFirst<<min(l.attempts, 10), retryMax)
-	l.attempts++
-	return again
-}
-
-// retryAfter tells whether trying the same revision again could help: not when
-// its own programs or config are at fault, but when the host was.
-func (l *Loop) retryAfter(err error) time.Duration {
-	for _, transient := range []error{syscall.EAGAIN, syscall.ENOMEM, syscall.ENOSPC, syscall.EMFILE, syscall.ENFILE, syscall.EBUSY, syscall.EIO} {
-		if errors.Is(err, transient) {
-			return l.backoff()
-		}
-	}
-	return 0
-}
-
-func took(since time.Time) string {
-	d := time.Since(since)
-	switch {
-	case d < time.Second:
-		return d.Round(time.Millisecond).String()
-	case d < time.Minute:
-		return d.Round(10 * time.Millisecond).String()
-	}
-	return d.Round(time.Second).String()
-}
-
-// actionError is a failed action with what its instance said last.
-type actionError struct {
-	id   runtimes.ID
-	op   plan.Op
-	err  error
-	logs []string
-	// started tells that a process did come up: its end, or what probes say of
-	// it, is there for the next plan to see.
-	started bool
-}
-
-func (e *actionError) Error() string { return fmt.Sprintf("%s %s: %v", e.op, e.id, e.err) }
-func (e *actionError) Unwrap() error { return e.err }

@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"slices"
 	"time"
 
 	"github.com/tenement/ten/host/api"
@@ -52,15 +53,48 @@ func (l *Loop) saying(state api.State, message, hint string) {
 	}
 }
 
+// watcher follows the rollout of one revision.
+type watcher struct {
+	d   *desired
+	see func(progress) // must not block
+}
+
+// subscribe has see called with every line of progress, and with the end of the
+// rollout of d, until the returned func is called.
+func (l *Loop) subscribe(d *desired, see func(progress)) (remove func()) {
+	w := &watcher{d, see}
+	l.mu.Lock()
+	l.watchers = append(slices.Clone(l.watchers), w)
+	l.mu.Unlock()
+	return func() {
+		l.mu.Lock()
+		l.watchers = slices.DeleteFunc(slices.Clone(l.watchers), func(o *watcher) bool { return o == w })
+		l.mu.Unlock()
+	}
+}
+
 // tell reports progress to all who follow.
 func (l *Loop) tell(e progress) {
 	e.At = time.Now()
-	l.mu.Lock()
-	watchers := l.watchers
-	l.mu.Unlock()
-	for _, w := range watchers {
-		(*w)(e)
+	for _, w := range l.following() {
+		w.see(e)
 	}
+}
+
+// finish reports to those who follow d how its rollout ended.
+func (l *Loop) finish(d *desired, e progress) {
+	e.At, e.Done = time.Now(), true
+	for _, w := range l.following() {
+		if w.d == d {
+			w.see(e)
+		}
+	}
+}
+
+func (l *Loop) following() []*watcher {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.watchers
 }
 
 // short is how people read a revision.
