@@ -190,6 +190,7 @@ func writePids(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
 }
 
+// theInstance is the one of that name that runs.
 func theInstance(ts *testscript.TestScript, name string) api.Instance {
 	for _, in := range scriptInstances(ts) {
 		if in.Service+":"+in.ID == name {
@@ -222,6 +223,10 @@ func fetchInstance(ts *testscript.TestScript, neg bool, args []string) {
 		path = args[1]
 	}
 	address := theInstance(ts, args[0]).Address
+	for end := time.Now().Add(scriptPatience); address == "" && time.Now().Before(end); {
+		time.Sleep(20 * time.Millisecond) // an adopted one is asked soon
+		address = theInstance(ts, args[0]).Address
+	}
 	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
