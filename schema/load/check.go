@@ -296,7 +296,15 @@ func (c *checker) stringMap(f *schema.Field, n *node, where string) bool {
 	}
 	ok := true
 	for _, key := range n.keys {
-		ok = c.scalar(n.child(key), stringNode, "a string", joinPath(where, key)) && ok
+		child, at := n.child(key), joinPath(where, key)
+		if child.kind != stringNode && f.Name == "env" && c.service.byName[key] != nil {
+			p := child.atKey("wrong-type", at, "is a variable here, and so must be a string")
+			p.Hint = "if the field of the service is meant, move it above the [env] table"
+			c.report(p)
+			ok = false
+			continue
+		}
+		ok = c.scalar(child, stringNode, "a string", at) && ok
 	}
 	return ok
 }
