@@ -19,10 +19,14 @@ import (
 
 // due splits a plan into what can be done now: first what starts or changes
 // things, then what removes them; and the ids that both concern.
-func due(p plan.Plan) (start, remove []plan.Action, ids []runtimes.ID) {
+//
+// A rollout leaves drift to supervision: a program that crashes by itself must
+// not fail a revision that did not touch it. A revert takes all, for what it
+// brings back is missing.
+func due(p plan.Plan, drift bool) (start, remove []plan.Action, ids []runtimes.ID) {
 	now := time.Now()
 	for _, a := range p.Actions {
-		if a.Blocked != nil || a.NotBefore.After(now) {
+		if a.Blocked != nil || a.NotBefore.After(now) || a.Drift && !drift {
 			continue
 		}
 		if a.ID != (runtimes.ID{}) && !slices.Contains(ids[max(0, len(ids)-1):], a.ID) {
@@ -41,8 +45,8 @@ func due(p plan.Plan) (start, remove []plan.Action, ids []runtimes.ID) {
 // service after those it depends on, removals last. After the first failure no
 // further action begins; those under way end by themselves. The caller has
 // claimed the ids.
-func (l *Loop) carryOut(ctx context.Context, d *desired, p plan.Plan) error {
-	start, remove, _ := due(p)
+func (l *Loop) carryOut(ctx context.Context, d *desired, p plan.Plan, drift bool) error {
+	start, remove, _ := due(p, drift)
 	if len(start)+len(remove) > 0 {
 		l.say(stateApplying, fmt.Sprintf("applying %s: %d actions", short(d.Revision), len(start)+len(remove)), "")
 	}

@@ -380,7 +380,7 @@ func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Ev
 			return err
 		}
 		if now := plan.New(d.Desired, obs); plan.Fingerprint(now) != r.Expect {
-			return &MovedError{Now: now}
+			return &api.Error{Code: api.CodeStale, Message: "the world has moved since this plan was made", Hint: "look at it again: ten plan"}
 		}
 	}
 	events, last := make(chan api.Event, 256), make(chan api.Event, 1)
@@ -461,11 +461,4 @@ func refusal(problems []schema.Problem) error {
 		return fmt.Errorf("%w; see: ten validate", faults[0])
 	}
 	return fmt.Errorf("%w (and %d more; ten validate shows every one)", faults[0], len(faults)-1)
-}
-
-// MovedError tells that the world is no longer the one a plan was made for.
-type MovedError struct{ Now plan.Plan }
-
-func (e *MovedError) Error() string {
-	return "the world has moved since this plan was made; look at it again with: ten plan"
 }

@@ -14,6 +14,7 @@ import (
 
 const (
 	gateHold  = 200 * time.Millisecond // between probes while min_healthy runs
+	gateAlive = time.Second            // what a program that listens nowhere has to live through
 	lastLines = 20
 )
 
@@ -29,7 +30,8 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 	interval := l.interval()
 	defer l.set(t, func() { t.gating, t.next = false, time.Now().Add(interval) })
 	if s.Health == schema.HealthNone {
-		return l.steady(ctx, t, s.MinHealthy, func() error { return nil })
+		// Staying alive is all it can be asked for, so it is asked for at least a moment.
+		return l.steady(ctx, t, max(s.MinHealthy, gateAlive), func() error { return nil })
 	}
 	r, err := l.ready(ctx, s, t)
 	if err != nil {

@@ -103,13 +103,13 @@ func (l *Loop) revert(before *desired, claimed []runtimes.ID) error {
 	for _, id := range claimed {
 		mine[id] = true
 	}
-	_, _, ids := due(p)
+	_, _, ids := due(p, true)
 	ids = slices.DeleteFunc(ids, func(id runtimes.ID) bool { return mine[id] })
 	if err := l.claimAll(ctx, ids); err != nil {
 		return err
 	}
 	defer l.release(ids...)
-	if err := l.carryOut(ctx, before, p); err != nil {
+	if err := l.carryOut(ctx, before, p, true); err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
 	_, err = l.settle(ctx, before)

@@ -114,7 +114,7 @@ func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 		return l.broken(ctx, d, err)
 	}
 	before := l.enforce(d)
-	err = l.carryOut(ctx, d, r.plan)
+	err = l.carryOut(ctx, d, r.plan, false)
 	if err == nil {
 		r.unknown, err = l.settle(ctx, d)
 	}
@@ -170,7 +170,7 @@ func (l *Loop) prepare(ctx context.Context, d *desired) (r ready, err error) {
 			return r, nil
 		}
 		r.plan, r.unknown = p, obs.Unknown
-		_, _, need := due(p)
+		_, _, need := due(p, false)
 		more := slices.DeleteFunc(need, func(id runtimes.ID) bool { return mine[id] })
 		if len(more) == 0 {
 			l.mu.Lock()
@@ -350,11 +350,13 @@ func counts(s plan.Summary) string {
 		}
 	}
 	add(s.Create, "created")
+	add(s.Start, "started again")
 	add(s.Update, "updated")
 	add(s.Reload, "reloaded")
 	add(s.Restart, "restarted")
 	add(s.Replace, "replaced")
 	add(s.Remove, "removed")
+	add(s.Cleanup, "leftovers removed")
 	add(s.Blocked, "blocked")
 	add(s.Unchanged, "unchanged")
 	if len(parts) == 0 {

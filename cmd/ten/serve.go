@@ -196,10 +196,21 @@ func (e *env) places(o serveOptions, args []string) (dir, dataDir string, err er
 	if _, err := os.Stat(dir); err != nil {
 		return "", "", &hintError{fmt.Errorf("directory to serve: %w", err), "name a directory with a tenement.toml, or follow a repository: --repo URL"}
 	}
-	from := *e
-	from.dir = dir
-	dataDir, err = from.findDataDir()
+	if !hasConfig(dir) {
+		return "", "", &hintError{fmt.Errorf("no config in %s", dir), "write a tenement.toml there, name another directory, or follow a repository: --repo URL"}
+	}
+	dataDir, err = e.dataDirFrom(dir)
 	return dir, dataDir, err
+}
+
+// hasConfig reports whether a directory has anything that ten would read.
+func hasConfig(dir string) bool {
+	for _, pattern := range []string{configName, "*.cue", "services/*.toml", "services/*.cue"} {
+		if found, err := filepath.Glob(filepath.Join(dir, pattern)); err == nil && len(found) > 0 {
+			return true
+		}
+	}
+	return false
 }
 
 // openSource makes what revisions come from, and its name for people.

@@ -2,9 +2,7 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
-	"io/fs"
 	"path"
 	"path/filepath"
 	"slices"
@@ -12,7 +10,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tenement/ten/reconcile/source"
 	"github.com/tenement/ten/schema"
 )
 
@@ -55,16 +52,9 @@ func runValidate(ctx context.Context, e *env, opts validateOptions, given []stri
 	if err != nil {
 		return err
 	}
-	exclude, err := e.findDataDir()
+	snap, err := e.openDir(dir)
 	if err != nil {
 		return err
-	}
-	snap, err := source.OpenDir(dir, source.DirOptions{Exclude: []string{exclude}})
-	if errors.Is(err, fs.ErrNotExist) {
-		return fmt.Errorf("read %s: no such directory", dir)
-	}
-	if err != nil {
-		return fmt.Errorf("read %s: %w", dir, err)
 	}
 	model, problems, err := e.loader().Load(ctx, snap.Tree)
 	if err != nil {
