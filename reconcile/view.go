@@ -30,6 +30,10 @@ func (l *Loop) Status(ctx context.Context) (api.Status, error) {
 	if err != nil {
 		return api.Status{}, err
 	}
+	held, _, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		return api.Status{}, err
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	s := api.Status{
@@ -59,6 +63,8 @@ func (l *Loop) Status(ctx context.Context) (api.Status, error) {
 		s.Message += "; " + l.status.notice
 	}
 	switch {
+	case s.State == stateHeld:
+		s.Logs = held.Logs
 	case s.State == "":
 		s.State, s.Message = stateInSync, "waiting for the first revision"
 		if l.good != nil {

@@ -86,6 +86,9 @@ func statusText(s api.Status, p paint, now time.Time) string {
 			fmt.Fprintf(&b, "  %s\n", strings.ReplaceAll(text, "\n", "\n  "))
 		}
 	}
+	if len(s.Logs) > 0 {
+		fmt.Fprintf(&b, "\nIt said last:\n  %s\n", strings.Join(s.Logs, "\n  "))
+	}
 	return b.String()
 }
 

@@ -37,7 +37,9 @@ type Status struct {
 	Signer   string    `json:"signer,omitempty"`
 	Since    time.Time `json:"since"` // of State
 	// Problems are the faults of the attempted revision's config, one a line.
-	Problems  []string          `json:"problems,omitempty"`
+	Problems []string `json:"problems,omitempty"`
+	// Logs are the last lines of the instance for which the host is held.
+	Logs      []string          `json:"logs,omitempty"`
 	Pauses    map[string]string `json:"pauses,omitempty"`
 	Instances Counts            `json:"instances"`
 	Version   string            `json:"version"`
