@@ -109,7 +109,7 @@ func TestManyTablesInOneFile(t *testing.T) {
 	var b strings.Builder
 	n := 0
 	for b.Len() < schema.MaxFileSize-200 && n < schema.MaxServices {
-		fmt.Fprintf(&b, "[service.s%d]\ncommand = \"./x\"\n[service.s%d.env]\nA = \"b\"\n", n, n)
+		fmt.Fprintf(&b, "[service.s%[1]d]\ncommand = \"./x %[1]d\"\n[service.s%[1]d.env]\nA = \"b\"\n", n)
 		n++
 	}
 	tree := newTree(map[string]string{"tenement.toml": b.String()})
