@@ -105,8 +105,14 @@ func (l *Loop) readable() {
 // accept loads a snapshot and submits it for rollout, unless that was done.
 func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 	done, err := l.settled(ctx, snap.Revision)
-	if err != nil || done {
+	if err != nil {
 		return err
+	}
+	if done { // what is to be known of it may be new all the same
+		l.mu.Lock()
+		l.status.notice = snap.Notice
+		l.mu.Unlock()
+		return nil
 	}
 	return l.take(ctx, snap)
 }
