@@ -192,7 +192,7 @@ func (l *Loop) Observe(ctx context.Context, ask api.Ask) (plan.Observed, error) 
 
 // Why tells what would happen to a service next, and what happened to it.
 func (l *Loop) Why(ctx context.Context, service string) (api.Why, error) {
-	w := api.Why{Service: service}
+	w := api.Why{Service: service, Instances: []api.Instance{}, Pending: []plan.Action{}, Past: []api.Entry{}} // lists in JSON, never null
 	l.mu.Lock()
 	d := l.force
 	if l.pending != nil {
