@@ -12,7 +12,7 @@ all: bin/ten
 
 # The init is built first: ten carries it inside.
 init: check-go
-	$(GO) build -trimpath -ldflags '-s -w' -o runtimes/launch/embedded/ten-init ./cmd/ten-init
+	$(GO) build -trimpath -ldflags '-s -w -buildid= -E main.entry' -o runtimes/launch/embedded/ten-init ./cmd/ten-init
 
 bin/ten: init FORCE
 	$(GO) build -trimpath -ldflags '-s -w -X main.version=$(VERSION)' -o $@ ./cmd/ten
