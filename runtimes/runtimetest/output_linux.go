@@ -70,16 +70,16 @@ func outputWhole(b *bench) {
 // outputWaits writes as much as a pipe is promised to hold while nobody reads,
 // then more.
 func outputWaits(b *bench) {
-	room := pipeRoom()
-	spec := b.shell(fmt.Sprintf("head -c %d /dev/zero; touch first; head -c %d /dev/zero; touch second", room, room))
+	room, more := pipeRoom(), 4<<20
+	spec := b.shell(fmt.Sprintf("head -c %d /dev/zero; touch first; head -c %d /dev/zero; touch second", room, more))
 	b.start(spec)
 	b.made("first")
 	if _, err := os.Stat(filepath.Join(b.data, "second")); err == nil {
 		b.Error("the program wrote more than the pipe holds, with nobody reading")
 	}
 	b.reopen()
-	if stdout, _ := b.read(spec.Key); len(stdout) != 2*room {
-		b.Errorf("read %d bytes, want %d", len(stdout), 2*room)
+	if stdout, _ := b.read(spec.Key); len(stdout) != room+more {
+		b.Errorf("read %d bytes, want %d", len(stdout), room+more)
 	}
 	b.made("second")
 }
