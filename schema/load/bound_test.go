@@ -61,7 +61,7 @@ func TestNoise(t *testing.T) {
 			if err != nil || model != nil || len(problems) == 0 {
 				t.Fatalf("model %v, %d problems, %v", model, len(problems), err)
 			}
-			if took := time.Since(start); took > 30*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 			if report := text(problems); len(problems) > 501 || len(report) > 2<<20 {
@@ -132,7 +132,7 @@ func TestBombs(t *testing.T) {
 			l := load.New(load.Config{Eval: evalSelf, EvalTime: 4 * time.Second})
 			tree := newTree(map[string]string{"tenement.toml": "[service.web]\ncommand = \"x\"\n", "bomb.cue": c.src})
 			got := refused(t, l, tree)
-			if took := time.Since(start); took > 20*time.Second {
+			if took := time.Since(start); took > time.Minute {
 				t.Errorf("took %v", took)
 			}
 			if !strings.Contains(got, "bomb.cue") || !strings.Contains(got, c.want) || len(got) > 1<<20 {

@@ -145,6 +145,26 @@ raw\'''`, "[]", "[1, 2,]", "[[1], [\"x\"]]", "[\n1, # c\n2\n]", "{}", "{ a = 1 }
 	})
 }
 
+// TestTOMLIsLinear: the largest file there may be, full of tables, is read in
+// well under a second. By the square of them it takes minutes, so the bound can
+// be wide enough for any machine.
+func TestTOMLIsLinear(t *testing.T) {
+	t.Parallel()
+	var doc strings.Builder
+	n := 0
+	for ; doc.Len() < 1<<20-100; n++ {
+		fmt.Fprintf(&doc, "[service.s%[1]d]\nc=1\n[service.s%[1]d.env]\nA=1\n", n)
+	}
+	start := time.Now()
+	root, problems := parseTOML(&file{path: "x.toml", data: []byte(doc.String())})
+	if len(problems) > 0 || len(root.child("service").keys) != n {
+		t.Fatalf("%d tables, %v", len(root.child("service").keys), problems)
+	}
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("%d services took %v", n, took)
+	}
+}
+
 func FuzzTOML(f *testing.F) {
 	f.Add("[a.b]\nc = 1\n[a]\nd = \"x\"\n[[l]]\n[l.m]\n[[l]]\n")
 	f.Add("a = { b = [1, { c = 'd' }] }\na.b = 1\n")
