@@ -36,6 +36,7 @@ func TestScripts(t *testing.T) {
 		UpdateScripts:       *update,
 		Setup:               isolate,
 		Cmds:                cmds,
+		Condition:           daemonCondition,
 	})
 }
 
