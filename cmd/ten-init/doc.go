@@ -19,8 +19,8 @@
 // program that does nothing, and a tenth of its memory.
 //
 // The rules that follow: only system calls; no allocation, no map, channel,
-// goroutine, defer, interface or package variable with an initialiser; buffers
-// are zeroed globals. TestBare looks through the machine code for calls into
+// goroutine, defer, interface or package variable that is initialised by code;
+// buffers are zeroed globals. TestBare looks through the machine code for calls into
 // the runtime. Linked without -E the same code runs on the runtime, on machines
 // that have no bare_GOARCH.s.
 package main

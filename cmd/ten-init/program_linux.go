@@ -46,6 +46,12 @@ func fork() (uintptr, syscall.Errno) {
 	return pid, e
 }
 
+// noCaps are empty sets of capabilities. The ambient set follows them.
+var (
+	capHeader = unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	noCaps    [2]unix.CapUserData
+)
+
 // becomeProgram ends in the program or in a fault.
 func becomeProgram(plan *wire.View, parent uintptr) {
 	// A session of its own: no terminal of the daemon's is within reach, and
@@ -61,8 +67,8 @@ func becomeProgram(plan *wire.View, parent uintptr) {
 			exit(1)
 		}
 	}
-	if plan.DropAmbient {
-		check("capabilities", "ambient", call(unix.SYS_PRCTL, unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0))
+	if plan.DropCaps {
+		check("capabilities", "all", call(unix.SYS_CAPSET, uintptr(unsafe.Pointer(&capHeader)), uintptr(unsafe.Pointer(&noCaps)), 0, 0, 0))
 	}
 	check("chdir", plan.Dir, call(unix.SYS_CHDIR, addr(plan.Dir), 0, 0, 0, 0))
 	maskSignals(0)

@@ -40,6 +40,10 @@ func hintFor(e *runtimes.StartError, plan *wire.Plan) string {
 		return "the path must exist before the instance starts"
 	case is("clone", syscall.EPERM), is("clone", syscall.ENOSPC):
 		return "namespaces are refused or used up on this host; see ten doctor"
+	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):
+		return "the daemon has as many files open as it may; raise its limit (systemd: LimitNOFILE=524288)"
+	case is("fork", syscall.EAGAIN), is("clone", syscall.EAGAIN):
+		return "there are as many processes as the user or the daemon's unit may have (ulimit -u, TasksMax)"
 	case errors.Is(e.Err, syscall.ENOSPC), errors.Is(e.Err, syscall.EDQUOT):
 		return "the file system of the run directory is full"
 	}

@@ -68,10 +68,14 @@ func (l *Launcher) Close() error {
 
 // Ready says why no level can start anything, or nil.
 func (l *Launcher) Ready(level runtimes.Level) error {
-	if l.noInit == nil {
-		return nil
+	if l.noInit != nil {
+		return &runtimes.UnsupportedError{Level: level, Reason: l.noInit.Error(), Hint: "build ten with make, which puts ten-init into it"}
 	}
-	return &runtimes.UnsupportedError{Level: level, Reason: l.noInit.Error(), Hint: "build ten with make, which puts ten-init into it"}
+	pidfd, err := pidfdOpen(os.Getpid())
+	if err != nil {
+		return &runtimes.UnsupportedError{Level: level, Reason: "processes cannot be told apart for certain here: pidfd_open: " + err.Error(), Hint: "run Linux 5.10 or newer"}
+	}
+	return pidfd.Close()
 }
 
 // sealedFile keeps a program in memory where nobody can change it.

@@ -9,6 +9,7 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/runtimes/launch"
@@ -72,6 +73,11 @@ func BenchmarkRunning(b *testing.B) {
 				}()
 			}
 		}
+		began := time.Now()
+		if list, err := r.List(ctx); err != nil || len(list) != instances {
+			b.Fatalf("List shows %d of %d instances, %v", len(list), instances, err)
+		}
+		b.ReportMetric(float64(time.Since(began).Microseconds())/instances, "List-us/instance")
 		runtime.GC()
 		after, more := status(b, "self")
 		initRSS, _ := status(b, fmt.Sprint(parentOf(b, pid)))

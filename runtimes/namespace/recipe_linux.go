@@ -36,7 +36,7 @@ func (r *Runtime) recipe(spec *runtimes.Spec) (launch.Recipe, error) {
 func withUser(recipe launch.Recipe) launch.Recipe {
 	if !privileged() {
 		recipe.Namespaces |= unix.CLONE_NEWUSER
-		recipe.Plan.DropAmbient = true
+		recipe.Plan.DropCaps = true
 	}
 	return recipe
 }

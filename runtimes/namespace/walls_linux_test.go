@@ -181,7 +181,10 @@ func TestNamespacesAreItsOwn(t *testing.T) {
 func TestOwnership(t *testing.T) {
 	t.Parallel()
 	h := newHouse(t)
-	h.run(runtimes.Namespace, "touch mine; id -u > id")
+	caps := h.run(runtimes.Namespace, "touch mine; id -u > id; grep -E 'Cap(Inh|Prm|Eff|Amb)' /proc/self/status")
+	if os.Geteuid() != 0 && strings.Trim(caps, "CapInhPrmEffAb:\t\n0") != "" {
+		t.Errorf("an ordinary user's program got capabilities:\n%s", caps)
+	}
 	info, err := os.Stat(h.own + "/mine")
 	if err != nil {
 		t.Fatal(err)

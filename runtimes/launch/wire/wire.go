@@ -55,10 +55,10 @@ type Plan struct {
 	Walls    bool
 	Places   []Place // outer before inner; the host's are opened before any is filled
 	Hostname string
-	// DropAmbient gives up the capabilities that an ordinary user's init was
-	// lent inside its user namespace.
-	DropAmbient bool
-	HasOOM      bool // FDOOM is open
+	// DropCaps keeps from the program the capabilities that an ordinary user's
+	// init was lent inside its user namespace.
+	DropCaps bool
+	HasOOM   bool // FDOOM is open
 	// Trial ends init after the walls, successfully, instead of running anything.
 	Trial bool
 
@@ -79,7 +79,7 @@ type Fault struct {
 // a zero byte, as system calls want it.
 func AppendPlan(b []byte, p *Plan) []byte {
 	start := len(b)
-	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropAmbient, p.HasOOM, p.Trial))
+	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropCaps, p.HasOOM, p.Trial))
 	b = appendUint32(b, len(p.Places))
 	for _, place := range p.Places {
 		b = appendString(append(b, byte(place.Kind)), place.Path)
@@ -95,10 +95,10 @@ func AppendPlan(b []byte, p *Plan) []byte {
 
 // View is a Plan as init reads it.
 type View struct {
-	Walls, DropAmbient, HasOOM, Trial bool
-	Places                            List // walk it with NextPlace
-	Hostname, Dir, Path               string
-	Argv, Env                         List
+	Walls, DropCaps, HasOOM, Trial bool
+	Places                         List // walk it with NextPlace
+	Hostname, Dir, Path            string
+	Argv, Env                      List
 }
 
 // PlanSize reads the length in front of a plan: how many bytes follow the
@@ -113,7 +113,7 @@ func PlanSize(head *[4]byte) (int, bool) {
 func (v *View) Decode(b []byte) bool {
 	r := reader{b: b}
 	f := r.byte()
-	v.Walls, v.DropAmbient, v.HasOOM, v.Trial = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	v.Walls, v.DropCaps, v.HasOOM, v.Trial = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
 	v.Places = r.list(true)
 	v.Hostname = r.string()
 	v.Dir = r.string()

@@ -18,7 +18,7 @@ func sample() *Plan {
 
 // read turns a view back into a plan, by the ways that init goes.
 func read(v *View) *Plan {
-	p := &Plan{Walls: v.Walls, DropAmbient: v.DropAmbient, HasOOM: v.HasOOM, Trial: v.Trial, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
+	p := &Plan{Walls: v.Walls, DropCaps: v.DropCaps, HasOOM: v.HasOOM, Trial: v.Trial, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
 	var place Place
 	for l := v.Places; l.NextPlace(&place); {
 		p.Places = append(p.Places, place)
@@ -38,7 +38,7 @@ func TestPlanSurvives(t *testing.T) {
 	for name, plan := range map[string]*Plan{
 		"whole": sample(),
 		"small": {Argv: []string{"x"}},
-		"flags": {DropAmbient: true, Trial: true, Argv: []string{"x"}},
+		"flags": {DropCaps: true, Trial: true, Argv: []string{"x"}},
 		"long":  {Argv: []string{strings.Repeat("x", 100_000)}},
 	} {
 		b := AppendPlan(nil, plan)
