@@ -2,6 +2,8 @@
 
 package main
 
+//lint:file-ignore U1000 used by bare_GOARCH.s and the linker
+
 // entry is where the kernel enters the program when it was linked with
 // -E main.entry. It does not return.
 func entry()

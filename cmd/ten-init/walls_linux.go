@@ -141,7 +141,7 @@ func openPath(path string) (uintptr, syscall.Errno) {
 }
 
 func moveMount(fd uintptr, path string) syscall.Errno {
-	return call(unix.SYS_MOVE_MOUNT, fd, addr("\x00"), atFDCWD, addr(path), unix.MOVE_MOUNT_F_EMPTY_PATH)
+	return call(unix.SYS_MOVE_MOUNT, fd, addr("\x00"), atFDCWD, addr(path), unix.MOVE_MOUNT_F_EMPTY_PATH|unix.MOVE_MOUNT_T_SYMLINKS)
 }
 
 func setAttr(at uintptr, path string, flags uintptr, attr *unix.MountAttr) syscall.Errno {

@@ -201,7 +201,7 @@ func TestBuiltWithoutInit(t *testing.T) {
 	if err := v.l.Ready(runtimes.Process); !errors.As(err, &u) || u.Hint == "" {
 		t.Errorf("Ready says %v", err)
 	}
-	if list, err := v.List(t.Context()); err != nil || list != nil && len(list) != 0 {
+	if list, err := v.List(t.Context()); err != nil || len(list) != 0 {
 		t.Errorf("List says %v, %v", list, err)
 	}
 }

@@ -3,6 +3,7 @@ package namespace
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -59,29 +60,30 @@ func placesOf(spec *runtimes.Spec, scratch, hidden []string) ([]wire.Place, erro
 		}
 	}
 	places := make([]wire.Place, 0, len(byPath))
-	for path, kind := range byPath {
-		places = append(places, wire.Place{Kind: kind, Path: path})
+	for _, path := range slices.Sorted(maps.Keys(byPath)) {
+		place := wire.Place{Kind: byPath[path], Path: path}
+		around := innermost(filepath.Dir(path), places)
+		switch {
+		case path == "/":
+			return nil, refuse(spec, "/", "would undo the walls", `use isolation = "process"`)
+		case around == wire.Writable && place.Kind == wire.ReadOnly:
+			return nil, refuse(spec, path, "is inside a writable mount, where the instance could put a link in its place", "move it out of there")
+		case around == place.Kind && (place.Kind == wire.Cover || place.Kind == wire.Writable):
+			continue // it is so already, and a link in its place leads nowhere
+		}
+		places = append(places, place)
 	}
-	slices.SortFunc(places, func(a, b wire.Place) int { return strings.Compare(a.Path, b.Path) })
-	places = slices.DeleteFunc(places, func(p wire.Place) bool { return p.Kind == wire.Cover && covered(p.Path, places) })
-	refuse := func(object, why, hint string) error {
-		return &runtimes.StartError{Key: spec.Key, Step: "mount", Object: object, Err: errors.New(why), Hint: hint}
+	if len(places) > wire.MaxPlaces {
+		return nil, refuse(spec, places[0].Path, "is one of too many mounts", fmt.Sprintf("use at most %d", wire.MaxPlaces))
 	}
-	switch dir := filepath.Dir(spec.Socket); {
-	case len(places) > wire.MaxPlaces:
-		return nil, refuse(places[0].Path, "is one of too many mounts", fmt.Sprintf("use at most %d", wire.MaxPlaces))
-	case byPath["/"] != 0:
-		return nil, refuse("/", "would undo the walls", `use isolation = "process"`)
-	case spec.Socket != "" && innermost(dir, places) != wire.Writable:
-		return nil, refuse(spec.Socket, "nobody outside would see a socket there", "give it a directory of its own that is a writable mount")
+	if spec.Socket != "" && innermost(filepath.Dir(spec.Socket), places) != wire.Writable {
+		return nil, refuse(spec, spec.Socket, "nobody outside would see a socket there", "give it a directory of its own that is a writable mount")
 	}
 	return places, nil
 }
 
-// covered reports whether the innermost place around path is a cover already.
-func covered(path string, places []wire.Place) bool {
-	parent := filepath.Dir(path)
-	return parent != path && innermost(parent, places) == wire.Cover
+func refuse(spec *runtimes.Spec, object, why, hint string) error {
+	return &runtimes.StartError{Key: spec.Key, Step: "mount", Object: object, Err: errors.New(why), Hint: hint}
 }
 
 // innermost tells what kind of place a directory is in; what is in none is the
