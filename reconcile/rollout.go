@@ -218,8 +218,10 @@ func (l *Loop) unchanged(d *desired, p plan.Plan) bool {
 func (l *Loop) carryOn(ctx context.Context, d *desired, r ready) time.Duration {
 	l.mu.Lock()
 	l.force, l.good = d, d
-	for _, id := range r.ids { // drift, which is supervision's
-		l.dirty[id] = true
+	for _, a := range r.plan.Actions {
+		if a.Drift && a.Blocked == nil { // supervision's; it may have been blocked until now
+			l.dirty[a.ID] = true
+		}
 	}
 	l.mu.Unlock()
 	return l.rest(ctx, d, r, "at "+short(d.Revision), "nothing to change: "+short(d.Revision)+" is in force")
