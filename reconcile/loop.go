@@ -270,6 +270,7 @@ func (l *Loop) adopt(ctx context.Context, d *desired) error {
 		l.dirty[in.Spec.Key.ID] = true
 		highest = max(highest, in.Spec.Key.Generation)
 	}
+	l.reopen(d, obs.Instances)
 	if d != nil {
 		for _, s := range d.Model.Services {
 			for _, id := range s.Instances {
@@ -284,6 +285,27 @@ func (l *Loop) adopt(ctx context.Context, d *desired) error {
 	l.log.Info("instances adopted", "reason", fmt.Sprintf("%d found running", len(obs.Instances)))
 	l.poke()
 	return nil
+}
+
+// reopen opens the gates of adopted incarnations that passed them: a model is
+// kept only after all of its gates were passed, so one that is as the model asks
+// and stands alone has. Called with mu held.
+func (l *Loop) reopen(d *desired, found []plan.Instance) {
+	if d == nil {
+		return
+	}
+	alive := map[runtimes.ID]int{}
+	for _, in := range found {
+		if in.Phase.Alive() {
+			alive[in.Spec.Key.ID]++
+		}
+	}
+	for _, in := range found {
+		s := d.Model.Service(in.Spec.Key.Service)
+		if in.Phase.Alive() && alive[in.Spec.Key.ID] == 1 && s != nil && s.Digest == in.Spec.Digest {
+			l.world[in.Spec.Key].open = true
+		}
+	}
 }
 
 // dropBuilds ends builds that an earlier run left half done.
