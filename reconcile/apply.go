@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -56,30 +57,44 @@ func (l *Loop) carryOut(ctx context.Context, d *desired, p plan.Plan, drift bool
 	return l.inOrder(ctx, d, remove)
 }
 
+// turn is where the actions of a service stand, for those that wait for it.
+type turn struct {
+	actions []plan.Action
+	left    atomic.Int32  // actions that have not started their process
+	started chan struct{} // closed when none is left
+	done    chan struct{}
+}
+
+func (t *turn) one() {
+	if t.left.Add(-1) == 0 {
+		close(t.started)
+	}
+}
+
 // inOrder runs the actions of each service one after another, and each service
-// once those it waits for are done.
+// once those it waits for have got where it needs them.
 func (l *Loop) inOrder(ctx context.Context, d *desired, actions []plan.Action) error {
-	services := map[string][]plan.Action{}
-	done := map[string]chan struct{}{}
-	var names []string
+	turns := map[string]*turn{}
 	for _, a := range actions {
-		if services[a.ID.Service] == nil {
-			names = append(names, a.ID.Service)
-			done[a.ID.Service] = make(chan struct{})
+		t := turns[a.ID.Service]
+		if t == nil {
+			t = &turn{started: make(chan struct{}), done: make(chan struct{})}
+			turns[a.ID.Service] = t
 		}
-		services[a.ID.Service] = append(services[a.ID.Service], a)
+		t.actions = append(t.actions, a)
+		t.left.Add(1)
 	}
 	group, ctx := errgroup.WithContext(ctx)
 	slots := make(chan struct{}, 4*runtime.NumCPU())
-	for _, name := range names {
+	for _, t := range turns {
 		group.Go(func() error {
-			if err := l.awaitAll(ctx, d, services[name][0].After, done); err != nil {
+			if err := l.awaitAll(ctx, d, t.actions[0].After, turns); err != nil {
 				return err
 			}
-			if err := l.serial(ctx, d, services[name], slots); err != nil {
+			if err := l.serial(ctx, d, t, slots); err != nil {
 				return err
 			}
-			close(done[name])
+			close(t.done)
 			return nil
 		})
 	}
@@ -88,18 +103,23 @@ func (l *Loop) inOrder(ctx context.Context, d *desired, actions []plan.Action) e
 
 // awaitAll waits until the services that actions come after have reached what
 // is asked of them.
-func (l *Loop) awaitAll(ctx context.Context, d *desired, after []schema.Dependency, done map[string]chan struct{}) error {
+func (l *Loop) awaitAll(ctx context.Context, d *desired, after []schema.Dependency, turns map[string]*turn) error {
 	for _, dep := range after {
-		if ch, ok := done[dep.Service]; ok {
-			select {
-			case <-ch:
-				continue
-			case <-ctx.Done():
-				return context.Cause(ctx)
+		t := turns[dep.Service]
+		if t == nil {
+			if err := l.awaitHealthy(ctx, d, dep); err != nil {
+				return err
 			}
+			continue
 		}
-		if err := l.awaitHealthy(ctx, d, dep); err != nil {
-			return err
+		reached := t.done
+		if dep.Condition == schema.ConditionStarted {
+			reached = t.started
+		}
+		select {
+		case <-reached:
+		case <-ctx.Done():
+			return context.Cause(ctx)
 		}
 	}
 	return nil
@@ -113,19 +133,14 @@ func (l *Loop) awaitHealthy(ctx context.Context, d *desired, dep schema.Dependen
 	}
 	deadline := time.Now().Add(s.StartupTimeout + time.Second)
 	for {
-		sick := ""
 		l.mu.Lock()
-		for key, t := range l.world {
-			if key.Service == dep.Service && t.health != runtimes.Healthy && slices.Contains(s.Instances, key.Instance) {
-				sick = key.ID.String()
-			}
-		}
+		reached := l.reached(s, dep.Condition)
 		l.mu.Unlock()
-		if sick == "" {
+		if reached {
 			return nil
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("%s, on which others depend, is not healthy", sick)
+			return fmt.Errorf("%s, on which others depend, is not healthy; see: ten why %s", dep.Service, dep.Service)
 		}
 		select {
 		case <-ctx.Done():
@@ -135,22 +150,46 @@ func (l *Loop) awaitHealthy(ctx context.Context, d *desired, dep schema.Dependen
 	}
 }
 
+// reached reports that every instance of a service is what a dependent asks for;
+// one that sleeps, or did all it has to, keeps nobody waiting. Called with mu held.
+func (l *Loop) reached(s *schema.Service, c schema.Condition) bool {
+	for _, id := range s.Instances {
+		there := l.byID[runtimes.ID{Service: s.Name, Instance: id}]
+		if len(there) == 0 && s.OnDemand {
+			continue
+		}
+		if !slices.ContainsFunc(there, func(t *tracked) bool {
+			switch {
+			case t.over():
+				return c == schema.ConditionStarted && t.exit.Known && t.exit.Code == 0
+			case c == schema.ConditionStarted:
+				return true
+			}
+			return t.open && t.health != runtimes.Unhealthy
+		}) {
+			return false
+		}
+	}
+	return true
+}
+
 // serial runs one service's actions. New instances that take nothing away may
 // come up together; everything that replaces something goes one by one.
-func (l *Loop) serial(ctx context.Context, d *desired, actions []plan.Action, slots chan struct{}) error {
+func (l *Loop) serial(ctx context.Context, d *desired, t *turn, slots chan struct{}) error {
 	together, inner := errgroup.WithContext(ctx)
 	together.SetLimit(cap(slots))
-	for _, a := range actions {
+	for _, a := range t.actions {
 		if inner.Err() != nil {
 			break
 		}
+		one := sync.OnceFunc(t.one)
 		if a.Op != plan.OpCreate && a.Op != plan.OpRemove {
-			if err := l.act(inner, d, a, slots); err != nil {
+			if err := l.act(inner, d, a, slots, one); err != nil {
 				return errors.Join(err, together.Wait())
 			}
 			continue
 		}
-		together.Go(func() error { return l.act(inner, d, a, slots) })
+		together.Go(func() error { return l.act(inner, d, a, slots, one) })
 	}
 	if err := together.Wait(); err != nil {
 		return err
@@ -158,8 +197,10 @@ func (l *Loop) serial(ctx context.Context, d *desired, actions []plan.Action, sl
 	return context.Cause(ctx)
 }
 
-// act carries out one action, with its intent journalled before and its result after.
-func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan struct{}) error {
+// act carries out one action, with its intent journalled before and its result
+// after. started is called, once or more, when its process was started and when
+// the action went well.
+func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan struct{}, started func()) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -178,10 +219,12 @@ func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan st
 	if err != nil {
 		return err
 	}
-	err = l.do(ctx, d, a, free)
+	err = l.do(ctx, d, a, func() { free(); started() })
 	result := "ok"
 	if err != nil {
 		result = err.Error()
+	} else {
+		started()
 	}
 	if e := l.cfg.Store.End(context.WithoutCancel(ctx), intent, result, time.Since(began)); e != nil {
 		err = errors.Join(err, e)
@@ -237,9 +280,9 @@ func past(op plan.Op) string {
 	return string(op)
 }
 
-// do is the switch over what there is to do. free gives the caller's slot back
-// once only waiting is left.
-func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, free func()) error {
+// do is the switch over what there is to do. started is called once only
+// waiting is left.
+func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()) error {
 	switch a.Op {
 	case plan.OpReload:
 		return nil // settings and routes are read from the model in force
@@ -251,9 +294,9 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, free func()) e
 		if err := l.stopAll(ctx, d, a.ID, a.Old); err != nil {
 			return err
 		}
-		return l.bringUp(ctx, d, a, free)
+		return l.bringUp(ctx, d, a, started)
 	case plan.OpRestart:
-		if err := l.bringUp(ctx, d, a, free); err != nil {
+		if err := l.bringUp(ctx, d, a, started); err != nil {
 			return err
 		}
 		return l.stopAll(ctx, d, a.ID, a.Old)
@@ -263,7 +306,7 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, free func()) e
 
 // bringUp starts an incarnation, unless an interrupted rollout has, and waits at
 // its gate. When it does not get through, it is stopped again.
-func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, free func()) error {
+func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, started func()) error {
 	var key runtimes.Key
 	if a.New != nil {
 		key = *a.New
@@ -274,7 +317,7 @@ func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, free func
 		}
 		key = in.Spec.Key
 	}
-	free()
+	started()
 	if a.Drift && a.New == nil {
 		l.restarted(a.ID)
 	}
@@ -284,6 +327,7 @@ func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, free func
 	}
 	failed := &actionError{id: a.ID, op: a.Op, err: err, logs: l.lastLines(key), started: true}
 	if a.Drift && a.Op != plan.OpRestart {
+		failed.left = true
 		return failed // it may yet come up; what follows is for the next plan to say
 	}
 	return errors.Join(failed, l.stopAll(context.WithoutCancel(ctx), d, a.ID, []runtimes.Key{key}))
@@ -308,10 +352,10 @@ func (l *Loop) start(ctx context.Context, d *desired, a plan.Action) (runtimes.I
 	}
 	in, err := rt.Start(l.runCtx, spec) // an operation: a newer revision does not cut it in two
 	if err != nil {
-		l.dropSocket(spec)
+		l.dropSocket(spec.Key.Generation, spec.Socket)
 		return in, err
 	}
-	l.track(ctx, in)
+	l.track(in)
 	l.log.Debug("instance started", "instance", a.ID.String(), "runtime", a.Spec.Level)
 	return in, nil
 }
@@ -330,7 +374,9 @@ func (l *Loop) update(ctx context.Context, a plan.Action) error {
 	if t == nil {
 		return runtimes.ErrNotFound
 	}
+	l.mu.Lock()
 	spec := t.spec
+	l.mu.Unlock()
 	spec.Fields, spec.Digest, spec.Revision = a.Spec.Fields, a.Spec.Digest, a.Spec.Revision
 	spec.Limits, spec.StopSignal, spec.StopTimeout = a.Spec.Limits, a.Spec.StopSignal, a.Spec.StopTimeout
 	return u.Update(ctx, spec)
@@ -356,12 +402,13 @@ func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
 	if t == nil {
 		return nil // every incarnation on the machine was observed; this one is gone
 	}
-	if err := l.cfg.Runtimes[t.spec.Level].Stop(context.WithoutCancel(ctx), key); err != nil {
+	if err := l.cfg.Runtimes[t.level].Stop(context.WithoutCancel(ctx), key); err != nil {
 		return err
 	}
-	l.dropSocket(t.spec)
+	l.dropSocket(key.Generation, t.socket)
 	l.mu.Lock()
-	delete(l.world, key)
+	l.drop(key)
+	l.gone[key] = time.Now()
 	l.mu.Unlock()
 	return nil
 }

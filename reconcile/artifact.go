@@ -167,7 +167,7 @@ func (l *Loop) freePort() (int, error) {
 	defer l.mu.Unlock()
 	used := map[int]bool{}
 	for _, t := range l.world {
-		used[t.spec.Port] = true
+		used[t.port] = true
 	}
 	for p, at := range l.promised {
 		if time.Since(at) < time.Minute {
@@ -197,9 +197,9 @@ func (l *Loop) socketDir(generation uint64) string {
 }
 
 // dropSocket removes what bind made for an incarnation.
-func (l *Loop) dropSocket(spec runtimes.Spec) {
-	dir := l.socketDir(spec.Key.Generation)
-	if filepath.Dir(spec.Socket) == dir {
+func (l *Loop) dropSocket(generation uint64, socket string) {
+	dir := l.socketDir(generation)
+	if filepath.Dir(socket) == dir {
 		_ = os.RemoveAll(dir)
 		_ = os.Remove(filepath.Dir(dir)) // the last one out; fails while others are in it
 	}
@@ -213,13 +213,11 @@ func (l *Loop) dropStorage(d *desired, id runtimes.ID) error {
 		return nil
 	}
 	l.mu.Lock()
-	for key := range l.world {
-		if key.ID == id {
-			l.mu.Unlock()
-			return nil
-		}
-	}
+	there := len(l.byID[id])
 	l.mu.Unlock()
+	if there > 0 {
+		return nil
+	}
 	return os.RemoveAll(plan.InstanceDir(plan.Host{DataDir: l.cfg.DataDir}, id))
 }
 

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -201,110 +200,15 @@ func (l *Loop) doRetry(ctx context.Context) (string, error) {
 	return "trying " + short(held.Revision) + " again", nil
 }
 
-// Wake starts a sleeping instance and waits until it serves. All callers for
-// one instance share one start; each leaves with its own context.
-func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
-	l.mu.Lock()
-	d := l.force
-	l.mu.Unlock()
-	if d == nil {
-		return errors.New("nothing was applied yet")
-	}
-	s := d.Model.Service(id.Service)
-	if s == nil {
-		return fmt.Errorf("no service %q", id.Service)
-	}
-	declared := slices.Contains(s.Instances, id.Instance)
-	if !declared {
-		if err := l.mayWake(s, id); err != nil {
-			return err
-		}
-	}
-	if s.OnDemand || !declared {
-		if err := l.setAwake(ctx, id); err != nil {
-			return err
-		}
-	}
-	l.look(id)
-	ctx, cancel := context.WithTimeout(ctx, s.StartupTimeout+time.Second)
-	defer cancel()
-	for !l.serves(id) {
-		select {
-		case <-ctx.Done():
-			return fmt.Errorf("wake %s: %w", id, context.Cause(ctx))
-		case <-time.After(2 * time.Millisecond):
-		}
-	}
-	return nil
-}
-
-var instanceID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
-// mayWake says whether an instance that git does not declare may be woken.
-func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
-	if !s.OnDemand && len(s.Instances) > 0 {
-		return fmt.Errorf("%s is not declared, and %s is not on_demand", id, s.Name)
-	}
-	if !instanceID.MatchString(id.Instance) {
-		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
-	}
-	there := map[string]bool{}
-	for _, name := range s.Instances {
-		there[name] = true
-	}
-	l.mu.Lock()
-	for key := range l.world {
-		if key.Service == s.Name {
-			there[key.Instance] = true
-		}
-	}
-	l.mu.Unlock()
-	if !there[id.Instance] && len(there) >= s.MaxInstances {
-		return fmt.Errorf("%s has %d instances already, its max_instances", s.Name, len(there))
-	}
-	return nil
-}
-
-func (l *Loop) setAwake(ctx context.Context, id runtimes.ID) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	var awake []runtimes.ID
-	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
-		return err
-	}
-	if slices.Contains(awake, id) {
-		return nil
-	}
-	return l.cfg.Store.SetValue(ctx, keyAwake, append(awake, id))
-}
-
-func (l *Loop) serves(id runtimes.ID) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for key, t := range l.world {
-		if key.ID == id && t.open {
-			return true
-		}
-	}
-	return false
-}
-
-func (l *Loop) doWake(ctx context.Context, c api.Command) (string, error) {
-	id := runtimes.ID{Service: c.Service, Instance: c.Instance}
-	began := time.Now()
-	if err := l.Wake(ctx, id); err != nil {
-		return "", err
-	}
-	return fmt.Sprintf("%s is awake after %s", id, took(began)), nil
-}
-
 // doDown stops every instance of this data directory, then the daemon.
 func (l *Loop) doDown(ctx context.Context) (string, error) {
 	if err := l.quiet(ctx); err != nil {
 		return "", err
 	}
-	n, err := StopAll(ctx, l.cfg.Runtimes)
+	// Once begun it is seen through: nothing starts what was stopped again.
+	n, err := StopAll(context.WithoutCancel(ctx), l.cfg.Runtimes)
 	if err != nil {
+		l.say(stateError, fmt.Sprintf("ten down could not stop everything: %v; nothing is kept up any more", err), "ten down")
 		return "", err
 	}
 	l.goingDown.Do(func() { close(l.downed) })
@@ -349,7 +253,7 @@ func StopAll(ctx context.Context, levels map[runtimes.Level]runtimes.Runtime) (i
 		}
 		list, err := rt.List(ctx)
 		if err != nil {
-			return n, err
+			return n, errors.Join(err, group.Wait())
 		}
 		for _, in := range list {
 			n++

@@ -65,7 +65,7 @@ func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.
 	r, err := l.cfg.Prober.WaitReady(wait, target(s, t), 0)
 	switch {
 	case err == nil:
-		return r, stranger(r, t)
+		return r, l.stranger(r, t)
 	case context.Cause(wait) == errEnded:
 		return r, fmt.Errorf("%s before it was ready", t.exit)
 	case context.Cause(ctx) == errSlow:
@@ -80,12 +80,15 @@ var (
 )
 
 // stranger refuses an answer that came from somebody else's listener on the port.
-func stranger(r probe.Result, t *tracked) error {
-	if t.pid == 0 || t.spec.Port == 0 || strings.HasPrefix(r.Address, "unix:") {
+func (l *Loop) stranger(r probe.Result, t *tracked) error {
+	l.mu.Lock()
+	own := t.pid
+	l.mu.Unlock()
+	if own == 0 || t.port == 0 || strings.HasPrefix(r.Address, "unix:") {
 		return nil
 	}
-	if pid, command, yes := probe.Stranger(t.spec.Port, t.pid); yes {
-		return fmt.Errorf("port %d is answered by %s (pid %d), not by this instance", t.spec.Port, command, pid)
+	if pid, command, yes := probe.Stranger(t.port, own); yes {
+		return fmt.Errorf("port %d is answered by %s (pid %d), not by this instance", t.port, command, pid)
 	}
 	return nil
 }
@@ -101,7 +104,13 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-until:
-			l.set(t, func() { t.open, t.health = true, runtimes.Healthy })
+			if t.over() {
+				return fmt.Errorf("%s", t.exit)
+			}
+			l.set(t, func() {
+				t.health = runtimes.Healthy
+				l.opened(t)
+			})
 			return nil
 		case <-time.After(gateHold):
 			if err := check(); err != nil {
@@ -114,7 +123,7 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 // target is where an incarnation is to be asked. Without a port or socket of
 // its own that answered before, both are tried.
 func target(s *schema.Service, t *tracked) probe.Target {
-	return probe.Target{Port: t.spec.Port, Socket: t.spec.Socket, Path: s.Health}
+	return probe.Target{Port: t.port, Socket: t.socket, Path: s.Health}
 }
 
 func (l *Loop) set(t *tracked, change func()) {

@@ -210,8 +210,12 @@ func (m *machine) await(what string, ok func() bool) {
 
 func (m *machine) awaitFor(most time.Duration, what string, ok func() bool) {
 	m.t.Helper()
-	for end := time.Now().Add(most); !ok(); time.Sleep(5 * time.Millisecond) {
-		if time.Now().After(end) {
+	began := time.Now()
+	for step := 5 * time.Millisecond; !ok(); time.Sleep(step) {
+		if time.Since(began) > time.Second/2 {
+			step = 50 * time.Millisecond
+		}
+		if time.Since(began) > most {
 			s, err := m.daemon.Status(m.t.Context())
 			m.t.Fatalf("not within %s: %s\nstatus: %+v %v\nalive: %v", most, what, s, err, m.alive())
 		}
@@ -317,6 +321,8 @@ type hooked struct {
 	m     *machine
 	d     *daemon
 }
+
+var errNoNetwork = &source.FetchError{Class: source.ClassNetwork, URL: "u", Err: errors.New("no route to host"), Hint: "look at the network"}
 
 var errKilled = errors.New("the daemon was killed")
 
@@ -501,15 +507,15 @@ func (p *probes) Probe(_ context.Context, t probe.Target) probe.Result {
 }
 
 func (p *probes) WaitReady(ctx context.Context, t probe.Target, _ time.Duration) (probe.Result, error) {
-	for {
-		r := p.Probe(ctx, t)
-		if r.Healthy {
-			return r, nil
-		}
+	r := probe.Result{Text: "never asked"}
+	for wait := time.Millisecond; ; wait = 50 * time.Millisecond { // what ended at once is seen first
 		select {
 		case <-ctx.Done():
 			return r, ctx.Err()
-		case <-time.After(10 * time.Millisecond):
+		case <-time.After(wait):
+		}
+		if r = p.Probe(ctx, t); r.Healthy {
+			return r, nil
 		}
 	}
 }

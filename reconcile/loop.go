@@ -117,9 +117,14 @@ type Loop struct {
 	again    bool     // current is to be planned once more: a person changed what it rests on
 	status   status
 	world    map[runtimes.Key]*tracked
+	byID     map[runtimes.ID][]*tracked              // the same
+	gone     map[runtimes.Key]time.Time              // stopped by this daemon, and when: a list that was begun before may still show it
 	past     map[runtimes.ID][]time.Time             // restarts within the window
 	claimed  map[runtimes.ID]context.CancelCauseFunc // an action on it is under way
 	dirty    map[runtimes.ID]bool                    // to be looked at by supervise
+	alarms   map[runtimes.ID]*time.Timer             // when to look at it again by itself
+	after    map[runtimes.ID]string                  // repairs that wait for a service that is just coming up
+	wakers   map[runtimes.ID]*waker                  // who waits for it to serve
 	resting  map[runtimes.ID]time.Time               // not to be started again before, after a start that failed
 	failed   map[string]string                       // services held after a first rollout failed, with the reason
 	preempt  context.CancelCauseFunc                 // ends the waits of the rollout under way; nil when none
@@ -131,6 +136,7 @@ type Loop struct {
 	watchers []*watcher                              // who follows a rollout
 	promised map[int]time.Time                       // ports given to incarnations about to start
 	artifact sync.Map                                // artifact path -> *sync.Mutex
+	awake    sync.Mutex                              // held while the awake ones are changed in the store
 }
 
 // desired is a revision on its way: its model, and the tree to take sources from.
@@ -160,6 +166,11 @@ func New(cfg Config) *Loop {
 		downed:   make(chan struct{}),
 		looked:   make(chan struct{}),
 		world:    map[runtimes.Key]*tracked{},
+		byID:     map[runtimes.ID][]*tracked{},
+		gone:     map[runtimes.Key]time.Time{},
+		alarms:   map[runtimes.ID]*time.Timer{},
+		after:    map[runtimes.ID]string{},
+		wakers:   map[runtimes.ID]*waker{},
 		past:     map[runtimes.ID][]time.Time{},
 		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
 		dirty:    map[runtimes.ID]bool{},
@@ -177,8 +188,10 @@ var errDown = errors.New("stopped by ten down")
 func (l *Loop) Run(ctx context.Context) error {
 	group, ctx := errgroup.WithContext(ctx)
 	l.group, l.runCtx, l.started = group, ctx, time.Now()
+	defer l.disarm()
 	if err := l.restore(ctx); err != nil {
-		return err
+		group.Go(func() error { return err })
+		return group.Wait() // also for those that watch what was adopted already
 	}
 	close(l.running)
 	group.Go(func() error { return l.follow(ctx) })

@@ -50,11 +50,11 @@ func (l *Loop) observe(ctx context.Context, d *desired, service string) (plan.Ob
 			if service != "" && in.Spec.Key.Service != service {
 				continue
 			}
-			found[in.Spec.Key] = true
-			if strings.HasPrefix(in.Spec.Key.Instance, buildPrefix) {
+			if strings.HasPrefix(in.Spec.Key.Instance, buildPrefix) || l.stopped(in.Spec.Key, obs.Now) {
 				continue
 			}
-			obs.Instances = append(obs.Instances, l.track(ctx, in))
+			found[in.Spec.Key] = true
+			obs.Instances = append(obs.Instances, l.track(in))
 		}
 	}
 	slices.SortFunc(obs.Instances, func(a, b plan.Instance) int {
@@ -64,7 +64,7 @@ func (l *Loop) observe(ctx context.Context, d *desired, service string) (plan.Ob
 		return int(int64(a.Spec.Key.Generation) - int64(b.Spec.Key.Generation))
 	})
 	if len(obs.Unknown) == 0 {
-		l.forget(found, service)
+		l.forget(found, service, obs.Now)
 	}
 	if err := l.observeMarks(ctx, d, &obs); err != nil {
 		return obs, err

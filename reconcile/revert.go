@@ -160,13 +160,12 @@ func took(since time.Time) string {
 
 // actionError is a failed action with what its instance said last.
 type actionError struct {
-	id   runtimes.ID
-	op   plan.Op
-	err  error
-	logs []string
-	// started tells that a process did come up: its end, or what probes say of
-	// it, is there for the next plan to see.
-	started bool
+	id      runtimes.ID
+	op      plan.Op
+	err     error
+	logs    []string
+	started bool // a process did come up
+	left    bool // and is still there: its end, or what probes say of it, is for the next plan to see
 }
 
 func (e *actionError) Error() string { return fmt.Sprintf("%s %s: %v", e.op, e.id, e.err) }

@@ -66,6 +66,9 @@ func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired 
 		return nil
 	}
 	l.waiting, l.current, l.preempt, l.again = nil, d, preempt, false
+	if d == l.force {
+		l.failed = map[string]string{} // another try begins afresh
+	}
 	return d
 }
 
@@ -224,12 +227,12 @@ func (l *Loop) carryOn(ctx context.Context, d *desired, r ready) time.Duration {
 		}
 	}
 	l.mu.Unlock()
-	return l.rest(ctx, d, r, "at "+short(d.Revision), "nothing to change: "+short(d.Revision)+" is in force")
+	return l.stand(ctx, d, r, "at "+short(d.Revision), "nothing to change: "+short(d.Revision)+" is in force")
 }
 
-// rest says how the host stands with d in force and its plan carried out as far
+// stand says how the host stands with d in force and its plan carried out as far
 // as that can be, and when to look again at what is left.
-func (l *Loop) rest(ctx context.Context, d *desired, r ready, state, text string) time.Duration {
+func (l *Loop) stand(ctx context.Context, d *desired, r ready, state, text string) time.Duration {
 	held, isHeld, err := l.cfg.Store.Held(ctx)
 	if err != nil {
 		l.log.Error("hold can't be read", "err", err)
@@ -341,7 +344,7 @@ func (l *Loop) applied(ctx context.Context, d, before *desired, r ready, began t
 	}
 	text := fmt.Sprintf("applied %s in %s: %s", short(d.Revision), took(began), counts(r.plan.Summary))
 	l.log.Info("revision applied", "revision", short(d.Revision), "dur", time.Since(began))
-	return l.rest(ctx, d, r, text, text)
+	return l.stand(ctx, d, r, text, text)
 }
 
 func counts(s plan.Summary) string {

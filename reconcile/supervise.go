@@ -3,10 +3,10 @@ package reconcile
 import (
 	"context"
 	"errors"
-	"maps"
 	"slices"
 	"time"
 
+	"github.com/tenement/ten/host/probe"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
@@ -90,20 +90,23 @@ func (l *Loop) repair(ctx context.Context) error {
 	actions, err := l.repairs(ctx, d, mends)
 	if err != nil && ctx.Err() == nil {
 		l.log.Warn("instances can't be observed", "err", err)
-		l.later(ctx, time.Second, slices.Collect(maps.Keys(mends)))
-	}
-	for _, a := range actions {
-		m := mends[a.ID]
-		wait := time.Until(a.NotBefore)
-		switch {
-		case a.Blocked != nil:
-			l.log.Debug("repair blocked", "instance", a.ID.String(), "reason", a.Blocked.Text)
-			l.later(ctx, blockedFor, []runtimes.ID{a.ID})
-			continue
-		case wait > 0:
-			l.later(ctx, wait, []runtimes.ID{a.ID})
-			continue
+		for id := range mends {
+			l.later(id, time.Second)
 		}
+	}
+	actions = slices.DeleteFunc(actions, func(a plan.Action) bool {
+		wait := time.Until(a.NotBefore)
+		if a.Blocked != nil {
+			l.log.Debug("repair blocked", "instance", a.ID.String(), "reason", a.Blocked.Text)
+			wait = blockedFor
+		}
+		if wait > 0 {
+			l.later(a.ID, wait)
+		}
+		return wait > 0
+	})
+	for _, a := range l.inTurn(d, actions) {
+		m := mends[a.ID]
 		delete(mends, a.ID)
 		l.spawn(func() { l.fix(m, d, a) })
 	}
@@ -111,6 +114,56 @@ func (l *Loop) repair(ctx context.Context) error {
 		m.done()
 	}
 	return ctx.Err()
+}
+
+// inTurn gives the repairs that may begin now. A start waits for services that
+// it depends on while those are coming up themselves, after a reboot say; their
+// fix has it looked at again, whether it went well or not. It does not wait for
+// one that is down for longer: what runs without it is better than nothing.
+func (l *Loop) inTurn(d *desired, actions []plan.Action) []plan.Action {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	coming := map[string]bool{}
+	for id := range l.after {
+		coming[id.Service] = true
+	}
+	for _, a := range actions {
+		coming[a.ID.Service] = coming[a.ID.Service] || a.Spec != nil
+		delete(l.after, a.ID)
+	}
+	return slices.DeleteFunc(actions, func(a plan.Action) bool {
+		s := d.Model.Service(a.ID.Service)
+		if s == nil || a.Spec == nil {
+			return false
+		}
+		for _, dep := range s.DependsOn {
+			needed := d.Model.Service(dep.Service)
+			if needed == nil || l.reached(needed, dep.Condition) || !coming[dep.Service] && !l.underRepair(needed) {
+				continue
+			}
+			l.after[a.ID] = dep.Service
+			return true
+		}
+		return false
+	})
+}
+
+// underRepair reports that an instance of a service is being started. Called with mu held.
+func (l *Loop) underRepair(s *schema.Service) bool {
+	return slices.ContainsFunc(s.Instances, func(id string) bool {
+		_, claimed := l.claimed[runtimes.ID{Service: s.Name, Instance: id}]
+		return claimed
+	})
+}
+
+// came has those looked at that wait for a service. Called with mu held.
+func (l *Loop) came(service string) {
+	for id, dep := range l.after {
+		if dep == service {
+			l.dirty[id] = true
+		}
+	}
+	l.poke()
 }
 
 // repairs asks plan.New what the claimed instances need: at most one action each.
@@ -144,23 +197,42 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 }
 
 // fix carries out one repair beside others, and looks again until nothing is
-// left. One that fails is tried again after the backoff of a restart: what could
-// not be started has left no end on the machine for the plan to wait from.
+// left. One that fails and leaves nothing on the machine for the next plan to
+// wait from is tried again after the backoff of a restart.
 func (l *Loop) fix(m mend, d *desired, a plan.Action) {
-	defer m.done()
-	err := l.act(m.ctx, d, a, make(chan struct{}, 1))
+	defer func() {
+		m.done()
+		l.mu.Lock()
+		l.came(a.ID.Service)
+		l.mu.Unlock()
+	}()
+	err := l.act(m.ctx, d, a, make(chan struct{}, 1), func() {
+		l.mu.Lock()
+		l.came(a.ID.Service)
+		l.mu.Unlock()
+	})
 	var failed *actionError
-	if err == nil || m.ctx.Err() != nil || errors.As(err, &failed) && failed.started {
+	errors.As(err, &failed)
+	if err == nil || m.ctx.Err() != nil || failed != nil && failed.left {
 		l.look(a.ID)
-		return
+	} else {
+		l.log.Warn("repair failed", "instance", a.ID.String(), "err", err)
+		if !a.Drift || failed == nil || !failed.started {
+			l.restarted(a.ID)
+		}
+		l.rest(a.ID, l.backoffOf(d.Model.Settings, a.ID))
 	}
-	wait := l.backoffOf(d.Model.Settings, a.ID)
-	l.log.Warn("repair failed", "instance", a.ID.String(), "err", err)
-	l.restarted(a.ID)
+	if err != nil && m.ctx.Err() == nil {
+		l.unserved(a.ID, err)
+	}
+}
+
+// rest keeps an instance from being started for a while, and then looks at it.
+func (l *Loop) rest(id runtimes.ID, wait time.Duration) {
 	l.mu.Lock()
-	l.resting[a.ID] = time.Now().Add(wait)
+	l.resting[id] = time.Now().Add(wait)
 	l.mu.Unlock()
-	l.later(l.runCtx, wait, []runtimes.ID{a.ID})
+	l.later(id, wait)
 }
 
 // backoffOf is how long an instance waits after as many restarts as it had.
@@ -171,17 +243,7 @@ func (l *Loop) backoffOf(s schema.Settings, id runtimes.ID) time.Duration {
 	if s.MaxRestarts > 0 && n >= s.MaxRestarts {
 		return s.BackoffMax
 	}
-	return min(s.BackoffBase<<min(n, 20), s.BackoffMax)
-}
-
-// later looks at instances again after a while.
-func (l *Loop) later(ctx context.Context, wait time.Duration, ids []runtimes.ID) {
-	l.spawn(func() {
-		l.pause(ctx, wait)
-		for _, id := range ids {
-			l.look(id)
-		}
-	})
+	return min(s.BackoffBase<<min(max(n-1, 0), 20), s.BackoffMax)
 }
 
 func (l *Loop) pause(ctx context.Context, wait time.Duration) {
@@ -239,12 +301,7 @@ func (l *Loop) due() []*tracked {
 	}
 	var due []*tracked
 	for _, t := range l.world {
-		select {
-		case <-t.ended:
-			continue
-		default:
-		}
-		if !t.gating && !t.probing && !t.next.After(now) {
+		if !t.gating && !t.probing && !t.next.After(now) && !t.over() {
 			t.probing = true
 			due = append(due, t)
 		}
@@ -255,40 +312,52 @@ func (l *Loop) due() []*tracked {
 // probe asks one incarnation once. A verdict that changes is looked at by supervise.
 func (l *Loop) probe(ctx context.Context, t *tracked) {
 	l.mu.Lock()
-	s := l.force.Model.Service(t.spec.Key.Service)
-	interval := l.force.Model.Settings.HealthCheckInterval
+	d := l.force
 	l.mu.Unlock()
-	healthy, text, address := true, "", ""
+	if d == nil {
+		return // it all goes down
+	}
+	s := d.Model.Service(t.key.Service)
+	r := probe.Result{Healthy: true}
 	if s != nil && s.Health != schema.HealthNone {
-		r := l.cfg.Prober.Probe(ctx, target(s, t))
-		healthy, text, address = r.Healthy, r.Text, r.Address
+		r = l.cfg.Prober.Probe(ctx, target(s, t))
 	}
 	if ctx.Err() != nil {
 		return
 	}
 	l.mu.Lock()
 	before := t.health
-	t.probing = false
-	if healthy {
-		t.health, t.failures, t.text, t.open = runtimes.Healthy, 0, "", true
-		if address != "" {
-			t.address = address
+	l.verdict(t, s, r, d.Model.Settings.HealthCheckInterval)
+	after := t.health
+	l.mu.Unlock()
+	if after != before {
+		l.log.Info("health changed", "instance", t.key.ID.String(), "reason", string(before)+" to "+string(after), "err", r.Text)
+		l.look(t.key.ID)
+	}
+}
+
+// verdict takes what a probe said into account. Called with mu held.
+func (l *Loop) verdict(t *tracked, s *schema.Service, r probe.Result, interval time.Duration) {
+	t.probing, t.next = false, time.Now().Add(interval)
+	if t.gating || t.over() {
+		return // a gate decides, or nothing does any more
+	}
+	if r.Healthy {
+		t.health, t.failures, t.text = runtimes.Healthy, 0, ""
+		l.opened(t)
+		if r.Address != "" {
+			t.address = r.Address
 		}
-	} else if slow := s != nil && !t.open && time.Since(t.began) < s.StartupTimeout; !slow {
+		return
+	}
+	if slow := s != nil && !t.open && time.Since(t.began) < s.StartupTimeout; !slow {
 		t.failures++
-		t.text = text
+		t.text = r.Text
 		if t.failures >= unhealthyAfter {
 			t.health = runtimes.Unhealthy
 		}
 	}
-	t.next = time.Now().Add(interval)
-	if !healthy && t.failures < unhealthyAfter {
+	if t.failures < unhealthyAfter {
 		t.next = time.Now().Add(min(interval, time.Second)) // a doubt is settled quickly
-	}
-	changed := t.health != before
-	l.mu.Unlock()
-	if changed {
-		l.log.Info("health changed", "instance", t.spec.Key.ID.String(), "reason", string(before)+" to "+string(t.health), "err", text)
-		l.look(t.spec.Key.ID)
 	}
 }

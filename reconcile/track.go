@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"io/fs"
+	"slices"
 	"syscall"
 	"time"
 
@@ -19,8 +20,17 @@ const keyAwake = "awake"
 const unhealthyAfter = 3
 
 // tracked is what the loop knows of one incarnation beyond what its runtime
-// tells. It may be lost at any time: a restarted daemon finds it out again.
+// tells. It may be lost at any time: a restarted daemon finds it out again. The
+// first fields never change; the rest, but for exit, is guarded by Loop.mu.
 type tracked struct {
+	key    runtimes.Key
+	level  runtimes.Level
+	port   int
+	socket string
+	began  time.Time     // when this daemon first saw it
+	ended  chan struct{} // closed by its watcher
+	exit   runtimes.Exit // valid once ended is closed
+
 	spec     runtimes.Spec
 	pid      int
 	address  string
@@ -30,36 +40,50 @@ type tracked struct {
 	open     bool   // the gate: it may serve
 	gating   bool   // a gate is probing it; the monitor keeps off
 	probing  bool
-	next     time.Time     // of the next probe
-	began    time.Time     // when this daemon first saw it alive
-	ended    chan struct{} // closed by its watcher
-	exit     runtimes.Exit // valid once ended is closed
+	next     time.Time // of the next probe
+}
+
+// over reports whether the program has ended.
+func (t *tracked) over() bool {
+	select {
+	case <-t.ended:
+		return true
+	default:
+		return false
+	}
 }
 
 // track joins an instance found on the machine with what is known of it, and
-// begins to watch it when it is new.
-func (l *Loop) track(ctx context.Context, in runtimes.Instance) plan.Instance {
+// begins to watch it when it is new. What nobody is at work on is looked at.
+func (l *Loop) track(in runtimes.Instance) plan.Instance {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	t := l.world[in.Spec.Key]
+	key := in.Spec.Key
+	t := l.world[key]
 	if t == nil {
 		t = &tracked{
+			key: key, level: in.Spec.Level, port: in.Spec.Port, socket: in.Spec.Socket,
 			health: runtimes.Unknown, began: time.Now(), ended: make(chan struct{}),
 		}
-		l.world[in.Spec.Key] = t
+		l.world[key] = t
+		l.byID[key.ID] = append(l.byID[key.ID], t)
 		if in.Phase.Alive() {
-			l.watch(in, t)
+			l.spawn(func() { l.watch(t) })
 		} else {
 			if in.Exit != nil {
 				t.exit = *in.Exit
 			}
 			close(t.ended)
 		}
+		if _, busy := l.claimed[key.ID]; !busy {
+			l.dirty[key.ID] = true
+			l.poke()
+		}
 	}
 	t.spec, t.pid = in.Spec, in.Pid
 	p := plan.Instance{
 		Instance: in, Health: t.health, HealthText: t.text, Address: t.address,
-		GateOpen: t.open, Restarts: l.restarts(in.Spec.Key.ID, time.Now()),
+		GateOpen: t.open, Restarts: l.restarts(key.ID, time.Now()),
 	}
 	if !in.Phase.Alive() {
 		p.Health, p.GateOpen = runtimes.Unknown, false
@@ -67,30 +91,28 @@ func (l *Loop) track(ctx context.Context, in runtimes.Instance) plan.Instance {
 	return p
 }
 
-// watch follows a living incarnation: its output, and its end. Called with mu held.
-func (l *Loop) watch(in runtimes.Instance, t *tracked) {
-	rt := l.cfg.Runtimes[in.Spec.Level]
-	key := in.Spec.Key
-	ctx := l.runCtx
+// watch follows a living incarnation: its output, and its end.
+func (l *Loop) watch(t *tracked) {
+	ctx, rt := l.runCtx, l.cfg.Runtimes[t.level]
 	if o, ok := rt.(runtimes.Outputter); ok {
-		l.attach(ctx, o, key)
+		l.attach(ctx, o, t.key)
 	}
-	l.spawn(func() {
-		exit, err := rt.Wait(ctx, key)
-		if ctx.Err() != nil {
-			return
-		}
-		if err != nil && !errors.Is(err, runtimes.ErrNotFound) {
-			l.log.Warn("instance can't be watched", "instance", key.ID.String(), "err", err)
-		}
-		l.mu.Lock()
-		t.exit = exit
-		t.health, t.open = runtimes.Unknown, false
-		close(t.ended)
-		l.mu.Unlock()
-		l.log.Info("instance ended", "instance", key.ID.String(), "reason", exit.String())
-		l.look(key.ID)
-	})
+	exit, err := rt.Wait(ctx, t.key)
+	for wait := time.Millisecond; err != nil && !errors.Is(err, runtimes.ErrNotFound) && ctx.Err() == nil; wait = min(2*wait, time.Minute) {
+		l.log.Warn("instance can't be watched", "instance", t.key.ID.String(), "err", err)
+		l.pause(ctx, wait)
+		exit, err = rt.Wait(ctx, t.key)
+	}
+	if ctx.Err() != nil {
+		return
+	}
+	l.mu.Lock()
+	t.exit = exit
+	t.health, t.open = runtimes.Unknown, false
+	close(t.ended)
+	l.mu.Unlock()
+	l.log.Info("instance ended", "instance", t.key.ID.String(), "reason", exit.String())
+	l.look(t.key.ID)
 }
 
 // attach has an incarnation's output kept.
@@ -104,15 +126,41 @@ func (l *Loop) attach(ctx context.Context, o runtimes.Outputter, key runtimes.Ke
 	}
 }
 
-// forget drops what is known of incarnations that are no more.
-func (l *Loop) forget(found map[runtimes.Key]bool, service string) {
+// forget drops what is known of incarnations that a list, begun at a time, did
+// not show. What was first seen since is not meant.
+func (l *Loop) forget(found map[runtimes.Key]bool, service string, begun time.Time) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for key := range l.world {
-		if _, busy := l.claimed[key.ID]; !found[key] && !busy && (service == "" || service == key.Service) {
-			delete(l.world, key)
+	for key, t := range l.world {
+		if _, busy := l.claimed[key.ID]; !found[key] && !busy && t.began.Before(begun) && (service == "" || service == key.Service) {
+			l.drop(key)
 		}
 	}
+	for key, at := range l.gone {
+		if at.Before(begun) && !found[key] {
+			delete(l.gone, key)
+		}
+	}
+}
+
+// drop forgets one incarnation. Called with mu held.
+func (l *Loop) drop(key runtimes.Key) {
+	delete(l.world, key)
+	rest := slices.DeleteFunc(l.byID[key.ID], func(t *tracked) bool { return t.key == key })
+	if len(rest) == 0 {
+		delete(l.byID, key.ID)
+	} else {
+		l.byID[key.ID] = rest
+	}
+}
+
+// stopped reports that this daemon stopped an incarnation after a list was begun
+// that shows it still.
+func (l *Loop) stopped(key runtimes.Key, begun time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	at, ok := l.gone[key]
+	return ok && !at.Before(begun)
 }
 
 // known returns what is tracked of an incarnation, or nil.
@@ -176,25 +224,24 @@ func (l *Loop) release(ids ...runtimes.ID) {
 // in the middle of an operation are waited for.
 func (l *Loop) claimAll(ctx context.Context, ids []runtimes.ID) error {
 	var got []runtimes.ID
-	missing := ids
+	missing := map[runtimes.ID]bool{}
+	for _, id := range ids {
+		missing[id] = true
+	}
 	for {
-		var rest []runtimes.ID
 		l.mu.Lock()
-		for _, id := range missing {
+		for id := range missing {
 			if l.claim(id, nil) {
 				got = append(got, id)
-				continue
-			}
-			rest = append(rest, id)
-			if cancel := l.claimed[id]; cancel != nil {
+				delete(missing, id)
+			} else if cancel := l.claimed[id]; cancel != nil {
 				cancel(errPreempted)
 			}
 		}
 		l.mu.Unlock()
-		if len(rest) == 0 {
+		if len(missing) == 0 {
 			return nil
 		}
-		missing = rest
 		select {
 		case <-ctx.Done():
 			l.release(got...)
@@ -210,6 +257,38 @@ func (l *Loop) look(id runtimes.ID) {
 	l.dirty[id] = true
 	l.mu.Unlock()
 	l.poke()
+}
+
+// later has supervise look at an instance after a while. The last word counts:
+// it comes from the newest plan.
+func (l *Loop) later(id runtimes.ID, wait time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if t := l.alarms[id]; t != nil {
+		t.Stop()
+	}
+	if l.runCtx.Err() != nil {
+		return
+	}
+	var t *time.Timer
+	t = time.AfterFunc(wait, func() {
+		l.mu.Lock()
+		if l.alarms[id] == t {
+			delete(l.alarms, id)
+		}
+		l.mu.Unlock()
+		l.look(id)
+	})
+	l.alarms[id] = t
+}
+
+// disarm stops all alarms: the daemon ends.
+func (l *Loop) disarm() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.alarms {
+		t.Stop()
+	}
 }
 
 func (l *Loop) poke() {

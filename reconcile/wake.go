@@ -1,0 +1,184 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/schema"
+)
+
+// waker is what all who wait for one instance share.
+type waker struct {
+	done chan struct{}
+	err  error // valid once done is closed
+}
+
+// Wake starts a sleeping instance and waits until it serves. All callers for
+// one instance share one start; each leaves with its own context.
+func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
+	l.mu.Lock()
+	d := l.force
+	l.mu.Unlock()
+	if d == nil {
+		return errors.New("nothing was applied yet")
+	}
+	s := d.Model.Service(id.Service)
+	if s == nil {
+		return fmt.Errorf("no service %q", id.Service)
+	}
+	declared := slices.Contains(s.Instances, id.Instance)
+	if !declared {
+		if err := l.mayWake(s, id); err != nil {
+			return err
+		}
+	}
+	w := l.waker(id)
+	if w == nil {
+		return nil
+	}
+	if s.OnDemand || !declared {
+		if err := l.setAwake(ctx, id); err != nil {
+			return err
+		}
+		if err := l.clearEnded(ctx, s, id); err != nil {
+			return err
+		}
+	}
+	l.look(id)
+	late := time.NewTimer(s.StartupTimeout + time.Second)
+	defer late.Stop()
+	select {
+	case <-w.done:
+		if w.err != nil {
+			return fmt.Errorf("wake %s: %w", id, w.err)
+		}
+		return nil
+	case <-late.C:
+		return fmt.Errorf("wake %s: it does not serve after %s; see: ten why %s", id, s.StartupTimeout+time.Second, id.Service)
+	case <-ctx.Done():
+		return fmt.Errorf("wake %s: %w", id, context.Cause(ctx))
+	}
+}
+
+// waker gives what is closed when an instance serves, or nil when it does.
+func (l *Loop) waker(id runtimes.ID) *waker {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, t := range l.byID[id] {
+		if t.open {
+			return nil
+		}
+	}
+	w := l.wakers[id]
+	if w == nil {
+		w = &waker{done: make(chan struct{})}
+		l.wakers[id] = w
+	}
+	return w
+}
+
+// opened opens the gate of an incarnation: it may serve. Called with mu held.
+func (l *Loop) opened(t *tracked) {
+	if t.open {
+		return
+	}
+	t.open = true
+	l.answer(t.key.ID, nil)
+	l.came(t.key.Service)
+}
+
+// unserved tells those who wait for an instance why it does not serve.
+func (l *Loop) unserved(id runtimes.ID, err error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.answer(id, err)
+}
+
+// answer is for all who wait for an instance. Called with mu held.
+func (l *Loop) answer(id runtimes.ID, err error) {
+	if w := l.wakers[id]; w != nil {
+		w.err = err
+		close(w.done)
+		delete(l.wakers, id)
+	}
+}
+
+// clearEnded removes what is left of an instance that ended for good by its
+// restart policy: somebody asks for it again.
+func (l *Loop) clearEnded(ctx context.Context, s *schema.Service, id runtimes.ID) error {
+	l.mu.Lock()
+	mine := len(l.byID[id]) > 0
+	for _, t := range l.byID[id] {
+		forGood := t.over() && t.exit.Known && (s.Restart == schema.RestartNever || s.Restart == schema.RestartOnFailure && t.exit.Code == 0)
+		mine = mine && forGood
+	}
+	there := slices.Clone(l.byID[id])
+	mine = mine && !l.down && l.claim(id, nil)
+	l.mu.Unlock()
+	if !mine {
+		return nil
+	}
+	defer l.release(id)
+	for _, t := range there {
+		if err := l.stop(ctx, t.key); err != nil {
+			return fmt.Errorf("wake %s: remove what has ended: %w", id, err)
+		}
+	}
+	return nil
+}
+
+var instanceID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
+
+// mayWake says whether an instance that git does not declare may be woken.
+func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
+	if !s.OnDemand && len(s.Instances) > 0 {
+		return fmt.Errorf("%s is not declared, and %s is not on_demand", id, s.Name)
+	}
+	if !instanceID.MatchString(id.Instance) {
+		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
+	}
+	there := map[string]bool{}
+	for _, name := range s.Instances {
+		there[name] = true
+	}
+	l.mu.Lock()
+	for key := range l.world {
+		if key.Service == s.Name {
+			there[key.Instance] = true
+		}
+	}
+	l.mu.Unlock()
+	if !there[id.Instance] && len(there) >= s.MaxInstances {
+		return fmt.Errorf("%s has %d instances already, its max_instances", s.Name, len(there))
+	}
+	return nil
+}
+
+// setAwake notes that an instance is wanted. Writers take turns.
+func (l *Loop) setAwake(ctx context.Context, id runtimes.ID) error {
+	l.awake.Lock()
+	defer l.awake.Unlock()
+	var awake []runtimes.ID
+	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
+		return err
+	}
+	if slices.Contains(awake, id) {
+		return nil
+	}
+	return l.cfg.Store.SetValue(ctx, keyAwake, append(awake, id))
+}
+
+func (l *Loop) doWake(ctx context.Context, c api.Command) (string, error) {
+	id := runtimes.ID{Service: c.Service, Instance: c.Instance}
+	began := time.Now()
+	if err := l.Wake(ctx, id); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("%s is awake after %s", id, took(began)), nil
+}
