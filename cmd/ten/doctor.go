@@ -18,6 +18,7 @@ import (
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
+	"github.com/tenement/ten/runtimes/facts"
 	"github.com/tenement/ten/schema"
 )
 
@@ -151,6 +152,16 @@ func levelChecks(found map[runtimes.Level]plan.Support) []check {
 	slices.SortFunc(checks, func(a, b check) int {
 		return cmp.Or(cmp.Compare(slices.Index(order, a.Name), slices.Index(order, b.Name)), cmp.Compare(a.Name, b.Name))
 	})
+	return checks
+}
+
+// machineChecks tells of the kernel and what it offers to levels, with the
+// rights of this process.
+func machineChecks() []check {
+	var checks []check
+	for _, f := range facts.Host() {
+		checks = append(checks, check{Name: f.Name, OK: f.OK, Detail: f.Detail, Hint: f.Hint})
+	}
 	return checks
 }
 
