@@ -4,7 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -261,11 +264,23 @@ func StopAll(ctx context.Context, levels map[runtimes.Level]runtimes.Runtime) (i
 				if err := rt.Stop(ctx, in.Spec.Key); err != nil {
 					return fmt.Errorf("stop %s: %w", in.Spec.Key, err)
 				}
+				dropChosenSocket(in.Spec)
 				return nil
 			})
 		}
 	}
 	return n, group.Wait()
+}
+
+// dropChosenSocket removes the directory that bind made for a socket which the
+// service did not fix.
+func dropChosenSocket(spec runtimes.Spec) {
+	dir := filepath.Dir(spec.Socket)
+	if _, fixed := spec.Fields["socket"]; fixed || filepath.Base(dir) != strconv.FormatUint(spec.Key.Generation, 10) {
+		return
+	}
+	_ = os.RemoveAll(dir)
+	_ = os.Remove(filepath.Dir(dir)) // fails while another one's is in it
 }
 
 // Apply applies a directory of this host, or the source as it is now, and
