@@ -238,10 +238,8 @@ func fetchInstance(ts *testscript.TestScript, neg bool, args []string) {
 		DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			network, where := "tcp", address
-			if file, ok := strings.CutPrefix(address, "unix://"); ok {
+			if file, ok := strings.CutPrefix(address, "unix:"); ok {
 				network, where = "unix", file
-			} else if filepath.IsAbs(address) {
-				network = "unix"
 			}
 			return new(net.Dialer).DialContext(ctx, network, where)
 		},

@@ -1,6 +1,13 @@
 // Command noop is the smallest HTTP service the tests deploy: it answers 200 to
-// everything on PORT, or on SOCKET_PATH where that is all it has. It avoids
+// everything on PORT, or on SOCKET_PATH where NOOP_SOCKET is set. It avoids
 // net/http, so that its own start costs next to nothing.
+//
+//	NOOP_TEXT    what it answers before "ok"
+//	NOOP_STATUS  the status it answers with, and no text
+//	NOOP_SICK    a file; while it exists the status is 503
+//	NOOP_DELAY   how long it waits before it listens
+//
+// Called as "noop fail" it says so and exits 3.
 package main
 
 import (
@@ -18,16 +25,19 @@ func main() {
 	if d, err := time.ParseDuration(os.Getenv("NOOP_DELAY")); err == nil {
 		time.Sleep(d)
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:"+os.Getenv("PORT"))
+	network, address := "tcp", "127.0.0.1:"+os.Getenv("PORT")
+	if os.Getenv("NOOP_SOCKET") != "" {
+		network, address = "unix", os.Getenv("SOCKET_PATH")
+	}
+	l, err := net.Listen(network, address)
 	if err != nil {
 		os.Stderr.WriteString("noop: " + err.Error() + "\n")
 		os.Exit(1)
 	}
 	os.Stdout.WriteString("noop: listening on " + l.Addr().String() + "\n")
-	text := os.Getenv("NOOP_TEXT") + "ok\n"
-	answer := []byte("HTTP/1.1 200 OK\r\nContent-Length: " + strconv.Itoa(len(text)) + "\r\nConnection: close\r\n\r\n" + text)
+	well, sick := answer("200 OK", os.Getenv("NOOP_TEXT")+"ok\n"), answer("503 Sick", "")
 	if code := os.Getenv("NOOP_STATUS"); code != "" {
-		answer = []byte("HTTP/1.1 " + code + " Told So\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+		well = answer(code+" Told So", "")
 	}
 	for {
 		c, err := l.Accept()
@@ -38,9 +48,20 @@ func main() {
 			defer c.Close()
 			c.SetDeadline(time.Now().Add(5 * time.Second))
 			var request [4096]byte
-			if _, err := c.Read(request[:]); err == nil {
-				c.Write(answer)
+			if _, err := c.Read(request[:]); err != nil {
+				return
 			}
+			if file := os.Getenv("NOOP_SICK"); file != "" {
+				if _, err := os.Stat(file); err == nil {
+					c.Write(sick)
+					return
+				}
+			}
+			c.Write(well)
 		}()
 	}
+}
+
+func answer(status, text string) []byte {
+	return []byte("HTTP/1.1 " + status + "\r\nContent-Length: " + strconv.Itoa(len(text)) + "\r\nConnection: close\r\n\r\n" + text)
 }
