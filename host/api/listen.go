@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"sync"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -45,6 +46,11 @@ func Listen(dataDir string) (net.Listener, error) {
 	return &listener{UnixListener: l, path: path, lock: lock}, nil
 }
 
+// lockPatience is how long a directory may seem taken by a daemon that was just
+// killed: what it was starting at that moment holds copies of its files until it
+// has executed its own program.
+const lockPatience = time.Second
+
 // Lock takes the data directory, which must exist, for this process until the
 // file is closed, or is a *RunningError. No daemon starts on it meanwhile.
 func Lock(dataDir string) (*os.File, error) {
@@ -52,9 +58,14 @@ func Lock(dataDir string) (*os.File, error) {
 	if err != nil {
 		return nil, fmt.Errorf("lock the data directory: %w", err)
 	}
-	err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err == nil {
-		return lock, nil
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return lock, nil
+		}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
 	}
 	lock.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
