@@ -47,6 +47,7 @@ func daemonCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"json-keys":    jsonKeys,
 		"http-repos":   serveRepos,
 		"ordinary":     makeOrdinary,
+		"small-disk":   mountSmallDisk,
 	}
 }
 
@@ -431,6 +432,22 @@ func makeOrdinary(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	ts.Check(os.Chmod(dir, 0o755))
 	ts.Setenv(args[0], dir)
+}
+
+// mountSmallDisk makes a directory with a file system of its own in memory:
+//
+//	small-disk DIR SIZE
+func mountSmallDisk(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: small-disk DIR SIZE")
+	}
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o755))
+	ts.Check(ts.Exec("mount", "-t", "tmpfs", "-o", "size="+args[1], "ten-test", dir))
+	ts.Defer(func() {
+		clean(dir)
+		ts.Check(exec.Command("umount", "-l", dir).Run())
+	})
 }
 
 // daemonCondition answers what scripts ask of the machine: [root], [limits]
