@@ -280,6 +280,9 @@ func (w *world) nothingLeft() {
 	if mounts, _ := os.ReadFile("/proc/self/mountinfo"); strings.Contains(string(mounts), w.data) {
 		w.t.Error("mounts left over")
 	}
+	if left, _ := filepath.Glob("/sys/fs/cgroup/*/" + cgroupParent(w.data)); len(left) > 0 {
+		w.t.Errorf("cgroups left over: %v", left)
+	}
 	for _, dir := range []string{"run", "sock"} {
 		_ = filepath.WalkDir(filepath.Join(w.data, ".ten", dir), func(path string, e os.DirEntry, err error) error {
 			if err == nil && !e.IsDir() {

@@ -19,12 +19,10 @@ const stateDir = ".ten"
 // openLevels gives every isolation level of this build over a data directory.
 // The closer frees what starting instances needs, and stops none of them.
 func openLevels(dataDir string, log *slog.Logger) (map[runtimes.Level]runtimes.Runtime, func() error, error) {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(dataDir))
 	l, err := launch.New(launch.Config{
 		RunDir:       filepath.Join(dataDir, stateDir, "run"),
 		Hide:         []string{dataDir},
-		CgroupParent: fmt.Sprintf("ten-%016x", h.Sum64()),
+		CgroupParent: cgroupParent(dataDir),
 		Log:          log,
 	})
 	if err != nil {
@@ -34,4 +32,11 @@ func openLevels(dataDir string, log *slog.Logger) (map[runtimes.Level]runtimes.R
 		runtimes.Process:   process.New(l),
 		runtimes.Namespace: namespace.New(l),
 	}, l.Close, nil
+}
+
+// cgroupParent names the one cgroup beneath which all of a data directory's are.
+func cgroupParent(dataDir string) string {
+	h := fnv.New64a()
+	_, _ = h.Write([]byte(dataDir))
+	return fmt.Sprintf("ten-%016x", h.Sum64())
 }
