@@ -215,7 +215,7 @@ func (l *Loop) Why(ctx context.Context, service string) (api.Why, error) {
 		}
 		for _, a := range plan.New(d.Desired, obs).Actions {
 			if a.ID.Service == service {
-				w.Pending = append(w.Pending, a)
+				w.Pending = append(w.Pending, a.Masked())
 			}
 		}
 	}
