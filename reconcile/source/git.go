@@ -175,6 +175,9 @@ func (g *Git) locked(ctx context.Context, f func(context.Context) (*Snapshot, er
 		g.mirror = m
 		g.store.Store(m.store)
 	}
+	if err := g.mirror.look(); err != nil {
+		return nil, g.explain(err)
+	}
 	s, err := f(inner)
 	if err != nil && ctx.Err() != nil {
 		return nil, ctx.Err()

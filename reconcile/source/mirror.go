@@ -60,6 +60,23 @@ func openMirror(root, origin string, limits Limits) (*mirror, error) {
 	return m, nil
 }
 
+// look notes when somebody removed the mirror under us: then a new one is built.
+func (m *mirror) look() error {
+	_, err := os.Stat(filepath.Join(m.dir(), "ten"))
+	if m.damage != nil || !errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err := os.MkdirAll(m.root, 0o700); err != nil {
+		return diskError(err)
+	}
+	m.lock.Close() // the file may be gone as well
+	if m.lock, err = lockFile(filepath.Join(m.root, "lock")); err != nil {
+		return err
+	}
+	m.damage = errNoMirror
+	return nil
+}
+
 func diskError(err error) error {
 	return &FetchError{Class: ClassDisk, Err: err, Hint: "make room in the data directory, or give it to the user that ten runs as"}
 }

@@ -221,6 +221,28 @@ func TestDamageUnderARunningHost(t *testing.T) {
 	}
 }
 
+// TestRemovedUnderARunningHost removes what is but a cache: it is built anew, also
+// where the remote did not move, and older snapshots can still be read.
+func TestRemovedUnderARunningHost(t *testing.T) {
+	t.Parallel()
+	for _, part := range []string{"", "mirror.git"} {
+		s := newServed(t)
+		first, _, want := sample(s)
+		m := filepath.Join(t.TempDir(), "mirror")
+		g := follow(t, GitConfig{URL: s.bare, MirrorDir: m})
+		a := latest(t, g, "")
+		if err := os.RemoveAll(filepath.Join(m, part)); err != nil {
+			t.Fatal(err)
+		}
+		same(t, latest(t, g, "").Tree, want)
+		if old, err := g.At(t.Context(), first); err != nil || old.Revision != first {
+			t.Errorf("%q removed: At = %v, %v", part, old, err)
+		}
+		same(t, a.Tree, want)
+		clean(t, m)
+	}
+}
+
 // TestRepairIsLimited damages the mirror again and again: one new clone, then an
 // error that says so.
 func TestRepairIsLimited(t *testing.T) {
