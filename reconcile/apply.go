@@ -384,13 +384,19 @@ func (l *Loop) update(ctx context.Context, a plan.Action) error {
 
 // stopAll stops incarnations and drops what was made for them alone.
 func (l *Loop) stopAll(ctx context.Context, d *desired, id runtimes.ID, keys []runtimes.Key) error {
+	var fields map[string]string
 	for _, key := range keys {
+		if t := l.known(key); t != nil && key.ID == id {
+			l.mu.Lock()
+			fields = t.spec.Fields
+			l.mu.Unlock()
+		}
 		if err := l.stop(ctx, key); err != nil {
 			return fmt.Errorf("stop %s: %w", key, err)
 		}
 	}
 	if len(keys) > 0 {
-		return l.dropStorage(d, id)
+		return l.dropStorage(d, id, fields)
 	}
 	return nil
 }

@@ -12,7 +12,6 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/renameio/v2"
@@ -32,10 +31,11 @@ func (l *Loop) provide(ctx context.Context, d *desired, s *schema.Service, spec 
 	if s.Build != "" {
 		dir = plan.BuildDir(host, s)
 	}
-	mu, _ := l.artifact.LoadOrStore(dir, &sync.Mutex{})
-	mu.(*sync.Mutex).Lock()
-	defer mu.(*sync.Mutex).Unlock()
-	var err error
+	leave, err := l.alone(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer leave()
 	if s.Build != "" {
 		err = l.build(ctx, d, s, dir)
 	} else {
@@ -49,6 +49,31 @@ func (l *Loop) provide(ctx context.Context, d *desired, s *schema.Service, spec 
 		return err
 	}
 	return os.MkdirAll(data, 0o700)
+}
+
+// alone waits until nobody else makes or removes what is at a path.
+func (l *Loop) alone(ctx context.Context, dir string) (leave func(), err error) {
+	for {
+		l.mu.Lock()
+		other := l.making[dir]
+		if other == nil {
+			mine := make(chan struct{})
+			l.making[dir] = mine
+			l.mu.Unlock()
+			return func() {
+				l.mu.Lock()
+				delete(l.making, dir)
+				l.mu.Unlock()
+				close(mine)
+			}, nil
+		}
+		l.mu.Unlock()
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
 }
 
 // export writes a service's source tree to dir, config files of ten left out.
@@ -78,12 +103,16 @@ func (l *Loop) export(ctx context.Context, d *desired, s *schema.Service, dir st
 // the service's own level. The result is used only once it is complete: a mark
 // beside it says so.
 func (l *Loop) build(ctx context.Context, d *desired, s *schema.Service, dir string) error {
-	done := dir + ".done"
+	done := dir + doneMark
 	if _, err := os.Stat(done); err == nil {
-		return nil
+		if _, err := os.Stat(dir); err == nil {
+			return nil
+		}
 	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
+	for _, path := range []string{done, dir} { // in this order: a mark alone would be a lie
+		if err := os.RemoveAll(path); err != nil {
+			return err
+		}
 	}
 	if err := l.export(ctx, d, s, dir); err != nil {
 		return err
@@ -92,7 +121,7 @@ func (l *Loop) build(ctx context.Context, d *desired, s *schema.Service, dir str
 	began := time.Now()
 	l.tell(progress{Instance: id.String(), Text: fmt.Sprintf("%s: building: %s", s.Name, s.Build)})
 	exit, err := l.runBuild(ctx, d, s, id, dir)
-	if err == nil && exit.Code != 0 {
+	if err == nil && (!exit.Known || exit.Code != 0) {
 		err = fmt.Errorf("build %q %s", s.Build, exit)
 	}
 	if err != nil {
@@ -114,7 +143,7 @@ func (l *Loop) runBuild(ctx context.Context, d *desired, s *schema.Service, id r
 	}
 	spec := plan.BuildSpec(s, id, dir)
 	spec.Key.Generation, spec.Revision = generation, d.Revision
-	if _, err := rt.Start(ctx, spec); err != nil {
+	if _, err := rt.Start(l.runCtx, spec); err != nil {
 		return runtimes.Exit{}, err
 	}
 	defer func() {
@@ -142,7 +171,7 @@ func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec)
 	}
 	port := s.Port
 	if port == 0 {
-		if port, err = l.freePort(); err != nil {
+		if port, err = l.ports.pick(l.cfg.FreePort); err != nil {
 			return runtimes.Spec{}, err
 		}
 	}
@@ -159,28 +188,6 @@ func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec)
 		return runtimes.Spec{}, fmt.Errorf("stale socket: %w", err)
 	}
 	return bound, nil
-}
-
-// freePort picks a TCP port that nobody listens on and no incarnation was promised.
-func (l *Loop) freePort() (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	used := map[int]bool{}
-	for _, t := range l.world {
-		used[t.port] = true
-	}
-	for p, at := range l.promised {
-		if time.Since(at) < time.Minute {
-			used[p] = true
-		} else {
-			delete(l.promised, p)
-		}
-	}
-	port, err := l.cfg.FreePort(used)
-	if err == nil {
-		l.promised[port] = time.Now()
-	}
-	return port, err
 }
 
 // socketDir holds one incarnation's socket. A unix socket's path has room for
@@ -206,16 +213,17 @@ func (l *Loop) dropSocket(generation uint64, socket string) {
 }
 
 // dropStorage empties the data directory of an instance whose service says that
-// it keeps nothing, once no incarnation of it is left.
-func (l *Loop) dropStorage(d *desired, id runtimes.ID) error {
-	s := d.Model.Service(id.Service)
-	if s == nil || s.StoragePersist {
-		return nil
+// it keeps nothing, once no incarnation of it is left. Of a service that is gone,
+// fields is what its last incarnation recorded.
+func (l *Loop) dropStorage(d *desired, id runtimes.ID, fields map[string]string) error {
+	keep := fields["storage_persist"] != "false"
+	if s := d.Model.Service(id.Service); s != nil {
+		keep = s.StoragePersist
 	}
 	l.mu.Lock()
 	there := len(l.byID[id])
 	l.mu.Unlock()
-	if there > 0 {
+	if keep || there > 0 {
 		return nil
 	}
 	return os.RemoveAll(plan.InstanceDir(plan.Host{DataDir: l.cfg.DataDir}, id))
@@ -255,17 +263,60 @@ func (l *Loop) readApplied() (*desired, error) {
 	return d, nil
 }
 
+// doneMark beside a build's directory says that it is complete.
+const doneMark = ".done"
+
 // sweep removes sources and builds that neither the revision in force nor any
-// incarnation stands on.
+// incarnation stands on. The next rollout ends it: that one may need them again.
 func (l *Loop) sweep(ctx context.Context) {
-	host := plan.Host{DataDir: l.cfg.DataDir}
-	used := map[string]bool{}
-	l.mu.Lock()
-	if l.preempt != nil { // a rollout is under way: it may be making what looks unused
-		l.mu.Unlock()
-		return
+	used, rollout := l.inUse()
+	for _, kind := range []string{"sources", "builds"} {
+		entries, err := os.ReadDir(l.path(".ten", kind))
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			dir := l.path(".ten", kind, strings.TrimSuffix(e.Name(), doneMark))
+			if used[dir] || strings.HasPrefix(e.Name(), ".") {
+				continue
+			}
+			if err := l.unmake(ctx, dir, rollout); errors.Is(err, errPreempted) || ctx.Err() != nil {
+				return
+			} else if err != nil {
+				l.log.Warn("unused source can't be removed", "err", err)
+			}
+		}
 	}
-	for _, d := range []*desired{l.force, l.good, l.pending} {
+}
+
+// unmake removes one directory of shared files, unless another rollout has begun
+// since the given one. Whoever needs it after that makes it anew.
+func (l *Loop) unmake(ctx context.Context, dir string, rollout uint64) error {
+	leave, err := l.alone(ctx, dir)
+	if err != nil {
+		return err
+	}
+	defer leave()
+	l.mu.Lock()
+	late := l.begun != rollout
+	l.mu.Unlock()
+	if late {
+		return errPreempted
+	}
+	if err := os.RemoveAll(dir + doneMark); err != nil {
+		return err
+	}
+	return os.RemoveAll(dir)
+}
+
+// inUse gives the directories that revisions and incarnations stand on, and the
+// number of the last rollout that began.
+func (l *Loop) inUse() (used map[string]bool, rollout uint64) {
+	host := plan.Host{DataDir: l.cfg.DataDir}
+	used = map[string]bool{}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range []*desired{l.force, l.good, l.pending, l.waiting, l.current} {
 		if d == nil {
 			continue
 		}
@@ -279,23 +330,16 @@ func (l *Loop) sweep(ctx context.Context) {
 		}
 		used[t.spec.Dir] = true
 	}
-	l.mu.Unlock()
-	for _, kind := range []string{"sources", "builds"} {
-		entries, err := os.ReadDir(l.path(".ten", kind))
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			if ctx.Err() != nil {
-				return
-			}
-			dir := l.path(".ten", kind, strings.TrimSuffix(e.Name(), ".done"))
-			if used[dir] || strings.HasPrefix(e.Name(), ".") {
-				continue
-			}
-			if err := os.RemoveAll(l.path(".ten", kind, e.Name())); err != nil {
-				l.log.Warn("unused source can't be removed", "err", err)
-			}
+	return used, l.begun
+}
+
+// prune forgets the past of instances that are no more.
+func (l *Loop) prune() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for id := range l.past {
+		if len(l.byID[id]) == 0 && (l.force == nil || l.force.Model.Service(id.Service) == nil) {
+			delete(l.past, id)
 		}
 	}
 }

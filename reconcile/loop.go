@@ -113,6 +113,7 @@ type Loop struct {
 	pending  *desired // accepted, but waits for a person
 	waiting  *desired // the newest accepted, whose rollout has not begun
 	current  *desired // whose rollout is under way
+	begun    uint64   // how many rollouts have begun
 	failing  *desired // the one that is held
 	again    bool     // current is to be planned once more: a person changed what it rests on
 	status   status
@@ -134,9 +135,9 @@ type Loop struct {
 	down     bool                                    // nothing begins any more
 	attempts int                                     // failed attempts at one revision, for the backoff
 	watchers []*watcher                              // who follows a rollout
-	promised map[int]time.Time                       // ports given to incarnations about to start
-	artifact sync.Map                                // artifact path -> *sync.Mutex
-	awake    sync.Mutex                              // held while the awake ones are changed in the store
+	making   map[string]chan struct{}                // sources and builds that somebody makes or removes; closed when done
+	ports    ports
+	awake    sync.Mutex // held while the awake ones are changed in the store
 }
 
 // desired is a revision on its way: its model, and the tree to take sources from.
@@ -158,25 +159,26 @@ func New(cfg Config) *Loop {
 		cfg.Publish = func(*schema.Model, []plan.Instance) {}
 	}
 	return &Loop{
-		cfg:      cfg,
-		log:      cfg.Log,
-		submit:   make(chan struct{}, 1),
-		kick:     make(chan struct{}, 1),
-		running:  make(chan struct{}),
-		downed:   make(chan struct{}),
-		looked:   make(chan struct{}),
-		world:    map[runtimes.Key]*tracked{},
-		byID:     map[runtimes.ID][]*tracked{},
-		gone:     map[runtimes.Key]time.Time{},
-		alarms:   map[runtimes.ID]*time.Timer{},
-		after:    map[runtimes.ID]string{},
-		wakers:   map[runtimes.ID]*waker{},
-		past:     map[runtimes.ID][]time.Time{},
-		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
-		dirty:    map[runtimes.ID]bool{},
-		resting:  map[runtimes.ID]time.Time{},
-		failed:   map[string]string{},
-		promised: map[int]time.Time{},
+		cfg:     cfg,
+		log:     cfg.Log,
+		submit:  make(chan struct{}, 1),
+		kick:    make(chan struct{}, 1),
+		running: make(chan struct{}),
+		downed:  make(chan struct{}),
+		looked:  make(chan struct{}),
+		world:   map[runtimes.Key]*tracked{},
+		byID:    map[runtimes.ID][]*tracked{},
+		gone:    map[runtimes.Key]time.Time{},
+		alarms:  map[runtimes.ID]*time.Timer{},
+		after:   map[runtimes.ID]string{},
+		wakers:  map[runtimes.ID]*waker{},
+		past:    map[runtimes.ID][]time.Time{},
+		claimed: map[runtimes.ID]context.CancelCauseFunc{},
+		dirty:   map[runtimes.ID]bool{},
+		resting: map[runtimes.ID]time.Time{},
+		failed:  map[string]string{},
+		making:  map[string]chan struct{}{},
+		ports:   newPorts(),
 	}
 }
 

@@ -66,6 +66,7 @@ func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired 
 		return nil
 	}
 	l.waiting, l.current, l.preempt, l.again = nil, d, preempt, false
+	l.begun++
 	if d == l.force {
 		l.failed = map[string]string{} // another try begins afresh
 	}
@@ -87,6 +88,7 @@ func (l *Loop) end(d *desired) (again bool) {
 	}
 	if tidy {
 		l.spawn(func() {
+			l.prune()
 			l.sweep(l.runCtx)
 			debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
 		})

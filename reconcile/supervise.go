@@ -76,6 +76,7 @@ func (l *Loop) dirtyNow(ctx context.Context) (*desired, map[runtimes.ID]mend) {
 			continue // its owner pokes when it is done
 		}
 		delete(l.dirty, id)
+		delete(l.after, id)
 		mends[id] = mend{ctx, func() { cancel(nil); l.release(id) }}
 	}
 	return l.force, mends
@@ -117,9 +118,9 @@ func (l *Loop) repair(ctx context.Context) error {
 }
 
 // inTurn gives the repairs that may begin now. A start waits for services that
-// it depends on while those are coming up themselves, after a reboot say; their
-// fix has it looked at again, whether it went well or not. It does not wait for
-// one that is down for longer: what runs without it is better than nothing.
+// it depends on while those are coming up themselves, after a reboot say; when
+// they are done it is looked at again, whether it went well or not. It does not
+// wait for one that is down for longer: what runs without it is better than nothing.
 func (l *Loop) inTurn(d *desired, actions []plan.Action) []plan.Action {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -129,7 +130,6 @@ func (l *Loop) inTurn(d *desired, actions []plan.Action) []plan.Action {
 	}
 	for _, a := range actions {
 		coming[a.ID.Service] = coming[a.ID.Service] || a.Spec != nil
-		delete(l.after, a.ID)
 	}
 	return slices.DeleteFunc(actions, func(a plan.Action) bool {
 		s := d.Model.Service(a.ID.Service)
@@ -161,9 +161,9 @@ func (l *Loop) came(service string) {
 	for id, dep := range l.after {
 		if dep == service {
 			l.dirty[id] = true
+			l.poke()
 		}
 	}
-	l.poke()
 }
 
 // repairs asks plan.New what the claimed instances need: at most one action each.
@@ -200,12 +200,7 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 // left. One that fails and leaves nothing on the machine for the next plan to
 // wait from is tried again after the backoff of a restart.
 func (l *Loop) fix(m mend, d *desired, a plan.Action) {
-	defer func() {
-		m.done()
-		l.mu.Lock()
-		l.came(a.ID.Service)
-		l.mu.Unlock()
-	}()
+	defer m.done()
 	err := l.act(m.ctx, d, a, make(chan struct{}, 1), func() {
 		l.mu.Lock()
 		l.came(a.ID.Service)

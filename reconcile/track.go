@@ -67,6 +67,7 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 		}
 		l.world[key] = t
 		l.byID[key.ID] = append(l.byID[key.ID], t)
+		l.ports.hold(t.port)
 		if in.Phase.Alive() {
 			l.spawn(func() { l.watch(t) })
 		} else {
@@ -145,6 +146,9 @@ func (l *Loop) forget(found map[runtimes.Key]bool, service string, begun time.Ti
 
 // drop forgets one incarnation. Called with mu held.
 func (l *Loop) drop(key runtimes.Key) {
+	if t := l.world[key]; t != nil {
+		l.ports.drop(t.port)
+	}
 	delete(l.world, key)
 	rest := slices.DeleteFunc(l.byID[key.ID], func(t *tracked) bool { return t.key == key })
 	if len(rest) == 0 {
@@ -215,6 +219,7 @@ func (l *Loop) release(ids ...runtimes.ID) {
 	l.mu.Lock()
 	for _, id := range ids {
 		delete(l.claimed, id)
+		l.came(id.Service)
 	}
 	l.mu.Unlock()
 	l.poke()

@@ -15,6 +15,7 @@ import (
 
 // waker is what all who wait for one instance share.
 type waker struct {
+	wait int // how many
 	done chan struct{}
 	err  error // valid once done is closed
 }
@@ -42,6 +43,7 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 	if w == nil {
 		return nil
 	}
+	defer l.leave(id, w)
 	if s.OnDemand || !declared {
 		if err := l.setAwake(ctx, id); err != nil {
 			return err
@@ -80,7 +82,17 @@ func (l *Loop) waker(id runtimes.ID) *waker {
 		w = &waker{done: make(chan struct{})}
 		l.wakers[id] = w
 	}
+	w.wait++
 	return w
+}
+
+// leave ends the wait of one caller.
+func (l *Loop) leave(id runtimes.ID, w *waker) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if w.wait--; w.wait == 0 && l.wakers[id] == w {
+		delete(l.wakers, id)
+	}
 }
 
 // opened opens the gate of an incarnation: it may serve. Called with mu held.
