@@ -154,12 +154,6 @@ func (m *machine) Write(b []byte) (int, error) {
 	return m.logged.Write(b)
 }
 
-func (m *machine) log() string {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.logged.String()
-}
-
 func (m *machine) freePort(used map[int]bool) (int, error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
