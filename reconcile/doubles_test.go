@@ -210,7 +210,7 @@ func (p *probes) Probe(_ context.Context, t probe.Target) probe.Result {
 			return probe.Result{Text: text}
 		}
 	}
-	return probe.Result{Healthy: true, Address: "127.0.0.1:" + strconv.Itoa(t.Port)}
+	return probe.Result{Healthy: true, Address: "unix:" + t.Socket}
 }
 
 func (p *probes) WaitReady(ctx context.Context, t probe.Target, _ time.Duration) (probe.Result, error) {

@@ -176,18 +176,18 @@ func (l *Loop) observeHost(ask api.Ask, d *desired, obs *plan.Observed) {
 			obs.Host.Commands[c.Service] = why
 		}
 	}
+	ours := map[int]plan.Holder{}
+	for _, in := range obs.Instances {
+		if in.Phase.Alive() {
+			ours[in.Spec.Port] = plan.Holder{Pid: in.Pid, Command: strings.Join(in.Spec.Command, " "), Instance: in.Spec.Key.ID}
+		}
+	}
 	for _, port := range ask.Ports {
-		pid, command, taken := probe.Holder(port)
-		if !taken {
-			continue
+		if h, ok := ours[port]; ok { // the machine is asked only about others: that takes a look at every process
+			obs.Host.Ports[port] = h
+		} else if pid, command, taken := probe.Holder(port); taken {
+			obs.Host.Ports[port] = plan.Holder{Pid: pid, Command: command}
 		}
-		h := plan.Holder{Pid: pid, Command: command}
-		for _, in := range obs.Instances {
-			if in.Spec.Port == port && in.Phase.Alive() {
-				h.Instance = in.Spec.Key.ID
-			}
-		}
-		obs.Host.Ports[port] = h
 	}
 }
 

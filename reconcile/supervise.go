@@ -16,6 +16,7 @@ const (
 	probesAtOnce = 32
 	monitorTick  = 100 * time.Millisecond
 	firstLook    = 2 * time.Second
+	lookTogether = 30 * time.Millisecond
 )
 
 // supervise repairs single instances of the revision in force. What is to be
@@ -38,9 +39,12 @@ func (l *Loop) supervise(ctx context.Context) error {
 			return ctx.Err()
 		case <-l.kick:
 		}
+		began := time.Now()
 		if err := l.repair(ctx); err != nil {
 			return err
 		}
+		// Where there is much to look at, what comes meanwhile is looked at together.
+		l.pause(ctx, min(time.Since(began), lookTogether))
 	}
 }
 
@@ -69,12 +73,12 @@ func (l *Loop) dirtyNow(ctx context.Context) (*desired, map[runtimes.ID]mend) {
 		if time.Now().Before(l.resting[id]) {
 			continue // fix has it looked at again
 		}
-		delete(l.resting, id)
-		ctx, cancel := context.WithCancelCause(ctx)
-		if !l.claim(id, cancel) {
-			cancel(nil)
+		if _, taken := l.claimed[id]; taken {
 			continue // its owner pokes when it is done
 		}
+		delete(l.resting, id)
+		ctx, cancel := context.WithCancelCause(ctx)
+		l.claim(id, cancel)
 		delete(l.dirty, id)
 		delete(l.after, id)
 		mends[id] = mend{ctx, func() { cancel(nil); l.release(id) }}
