@@ -225,7 +225,10 @@ func writePack(w io.Writer, from *objects, list []plumbing.Hash) error {
 	if _, err := out.Write(head); err != nil {
 		return err
 	}
-	z := zlib.NewWriter(out)
+	z, err := zlib.NewWriterLevel(out, zlib.BestSpeed) // a push waits for it, and the mirror is but a cache
+	if err != nil {
+		return err
+	}
 	for _, h := range list {
 		obj, err := from.object(plumbing.AnyObject, h)
 		if err != nil {
@@ -246,7 +249,7 @@ func writePack(w io.Writer, from *objects, list []plumbing.Hash) error {
 			return err
 		}
 	}
-	_, err := w.Write(sum.Sum(nil))
+	_, err = w.Write(sum.Sum(nil))
 	return err
 }
 
