@@ -215,7 +215,7 @@ func (p *probes) Probe(_ context.Context, t probe.Target) probe.Result {
 
 func (p *probes) WaitReady(ctx context.Context, t probe.Target, _ time.Duration) (probe.Result, error) {
 	r := probe.Result{Text: "never asked"}
-	for wait := time.Millisecond; ; wait = 50 * time.Millisecond { // what ended at once is seen first
+	for wait := 2 * time.Millisecond; ; wait = 50 * time.Millisecond { // what ended at once is seen first
 		select {
 		case <-ctx.Done():
 			return r, ctx.Err()

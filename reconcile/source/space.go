@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -19,20 +20,31 @@ func freeBytes(dir string) (int64, error) {
 	return int64(st.Bavail) * int64(st.Bsize), nil
 }
 
-// lockFile takes the lock for as long as the file is open; it doesn't wait.
+// lockPatience is how long a mirror may seem in use after its owner let go of it
+// or was killed: a program that was being started at that moment holds copies of
+// the owner's files until it is executed.
+const lockPatience = time.Second
+
+// lockFile takes the lock for as long as the file is open.
 func lockFile(name string) (*os.File, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
 	if err != nil {
 		return nil, diskError(err)
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
-		f.Close()
-		if errors.Is(err, unix.EWOULDBLOCK) {
-			err = fmt.Errorf("%s: %w", name, ErrLocked)
+	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
+		err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+		if err == nil {
+			return f, nil
 		}
-		return nil, &FetchError{Class: ClassDisk, Err: err, Hint: "stop the other ten that uses this data directory"}
+		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
+			break
+		}
 	}
-	return f, nil
+	f.Close()
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		err = fmt.Errorf("%s: %w", name, ErrLocked)
+	}
+	return nil, &FetchError{Class: ClassDisk, Err: err, Hint: "stop the other ten that uses this data directory"}
 }
 
 func outOfSpace(err error) bool {
