@@ -18,6 +18,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ func daemonCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"up":           awaitDaemon,
 		"await":        awaitState,
 		"pids":         writePids,
+		"instances":    awaitInstances,
 		"pid":          setPid,
 		"fetch":        fetchInstance,
 		"post":         postHook,
@@ -194,6 +196,29 @@ func writePids(ts *testscript.TestScript, neg bool, args []string) {
 		fmt.Fprintf(&b, "%s:%s %d\n", in.Service, in.ID, in.Pid)
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(b.String()), 0o644))
+}
+
+// awaitInstances waits until the list of instances alive, one line
+// "service:id health" each, matches; without the time that starting ten takes:
+//
+//	instances PATTERN
+func awaitInstances(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: instances PATTERN")
+	}
+	pattern, err := regexp.Compile(args[0])
+	ts.Check(err)
+	var list strings.Builder
+	for end := time.Now().Add(scriptPatience); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		list.Reset()
+		for _, in := range scriptInstances(ts) {
+			fmt.Fprintf(&list, "%s:%s %s\n", in.Service, in.ID, in.Health)
+		}
+		if pattern.MatchString(list.String()) {
+			return
+		}
+	}
+	ts.Fatalf("instances never matched %q within %s; the last were\n%s", args[0], scriptPatience, &list)
 }
 
 // theInstance is the one of that name that runs.
