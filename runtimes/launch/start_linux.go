@@ -57,17 +57,41 @@ func (v *Level) Start(ctx context.Context, spec runtimes.Spec) (runtimes.Instanc
 			return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "clean up", Object: string(v.path(spec.Key)), Err: err}
 		}
 	}
-	recipe, err := v.recipe(&spec)
+	return v.startFresh(ctx, &spec)
+}
+
+// busyPatience is how long a program may stay open for writing. One that was
+// just written out is for a moment: in every child that another start had
+// forked meanwhile, until that child executes ten-init.
+const busyPatience = time.Second
+
+// startFresh starts what does not run, again while its program is being written.
+func (v *Level) startFresh(ctx context.Context, spec *runtimes.Spec) (runtimes.Instance, error) {
+	for pause := time.Millisecond; ; pause *= 2 {
+		in, err := v.startOnce(ctx, spec)
+		if !errors.Is(err, unix.ETXTBSY) || pause > busyPatience {
+			return in, err
+		}
+		select {
+		case <-ctx.Done():
+			return in, err
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (v *Level) startOnce(ctx context.Context, spec *runtimes.Spec) (runtimes.Instance, error) {
+	recipe, err := v.recipe(spec)
 	if err != nil {
 		return runtimes.Instance{}, err
 	}
-	s := &start{v: v, spec: &spec, pidfd: -1}
+	s := &start{v: v, spec: spec, pidfd: -1}
 	in, err := s.run(ctx, &recipe)
 	if err != nil {
 		for i := len(s.undo) - 1; i >= 0; i-- {
 			s.undo[i]()
 		}
-		err = startError(&spec, &recipe.Plan, err)
+		err = startError(spec, &recipe.Plan, err)
 	}
 	if s.pidfd >= 0 {
 		unix.Close(s.pidfd)

@@ -33,6 +33,7 @@ func Machine(t *testing.T, level runtimes.Level, open Open) {
 		{"init_killed_ends_it", initKilled},
 		{"crash_is_noticed_at_once", crashNoticed},
 		{"start_errors_say_what_to_do", startErrors},
+		{"program_just_written_is_waited_for", justWritten},
 		{"output_is_whole_and_ends", outputWhole},
 		{"output_waits_for_a_reader", outputWaits},
 		{"output_survives_the_end", outputAfterEnd},

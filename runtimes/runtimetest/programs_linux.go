@@ -267,6 +267,28 @@ func startErrors(b *bench) {
 	}
 }
 
+// justWritten starts a program that somebody still has open for writing, as a
+// child forked at the wrong moment has, and lets go of it a little later.
+func justWritten(b *bench) {
+	program, err := os.ReadFile("/bin/true")
+	if err != nil {
+		b.Fatal(err)
+	}
+	name := filepath.Join(b.data, "program")
+	if err := os.WriteFile(name, program, 0o755); err != nil {
+		b.Fatal(err)
+	}
+	held, err := os.OpenFile(name, os.O_WRONLY, 0)
+	if err != nil {
+		b.Fatal(err)
+	}
+	time.AfterFunc(30*time.Millisecond, func() { held.Close() })
+	in := b.start(b.spec(name))
+	if exit := b.wait(in.Spec.Key); exit.Code != 0 {
+		b.Errorf("exit %v, want 0", exit)
+	}
+}
+
 func initIsSmall(b *bench) {
 	in := b.start(b.spec(Forever...))
 	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", parent(in.Pid)))
