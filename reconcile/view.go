@@ -66,11 +66,13 @@ func (l *Loop) Status(ctx context.Context) (api.Status, error) {
 	case s.State == stateHeld:
 		s.Logs = held.Logs
 	case s.State == "":
-		s.State, s.Message = stateInSync, "waiting for the first revision"
+		s.State, s.Message = stateApplying, "waiting for the first revision"
 		if l.good != nil {
-			s.Message = "at " + short(l.good.Revision)
+			s.State, s.Message = stateInSync, "at "+short(l.good.Revision)
 		}
-		fallthrough
+		if l.status.fetch != "" {
+			s.State, s.Message, s.Hint = stateError, l.status.fetch, l.status.fetchHint
+		}
 	case s.State == stateInSync:
 		if l.status.fetch != "" {
 			s.State, s.Message, s.Hint = stateError, l.status.fetch, l.status.fetchHint
