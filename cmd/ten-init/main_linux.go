@@ -42,7 +42,7 @@ func becomeInit() {
 		}
 	}
 	maskSignals(^uint64(0))
-	for sig := uintptr(1); sig < 32; sig++ {
+	for sig := uintptr(1); sig <= 64; sig++ { // with the real-time signals, which Go's own start of a program leaves alone
 		defaultAction(sig)
 	}
 }
