@@ -229,7 +229,7 @@ func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan st
 	if e := l.cfg.Store.End(context.WithoutCancel(ctx), intent, result, time.Since(began)); e != nil {
 		err = errors.Join(err, e)
 	}
-	l.report(a, began, err)
+	l.report(a, began, err, ctx.Err() != nil)
 	if err != nil && ctx.Err() == nil {
 		var already *actionError
 		if errors.As(err, &already) {
@@ -240,12 +240,14 @@ func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan st
 	return err
 }
 
-func (l *Loop) report(a plan.Action, began time.Time, err error) {
+// report tells how an action ended. One that was given up did not fail: a newer
+// revision came, or another action failed, and err says so.
+func (l *Loop) report(a plan.Action, began time.Time, err error, givenUp bool) {
 	if a.ID == (runtimes.ID{}) {
 		return
 	}
 	log := l.log.With("instance", a.ID.String(), "action", a.Op, "reason", a.Reason.Text, "dur", time.Since(began))
-	if errors.Is(err, context.Canceled) || errors.Is(err, errPreempted) {
+	if err != nil && givenUp {
 		log.Info("action given up", "err", err)
 		return
 	}
@@ -296,12 +298,45 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()
 		}
 		return l.bringUp(ctx, d, a, started)
 	case plan.OpRestart:
+		abandoned, serving := l.abandoned(a.Old)
+		if err := l.stopAll(ctx, d, a.ID, abandoned); err != nil {
+			return err
+		}
 		if err := l.bringUp(ctx, d, a, started); err != nil {
 			return err
 		}
-		return l.stopAll(ctx, d, a.ID, a.Old)
+		return l.stopAll(ctx, d, a.ID, serving)
 	}
 	return fmt.Errorf("unknown operation %q", a.Op)
+}
+
+// abandoned gives of the incarnations that go those that need not stay until the
+// new one is healthy: else each newer revision in a row would leave one more. It
+// is those that never served beside one that does. Where none is known to serve,
+// as after a restart of the daemon, it may be the oldest or the newest.
+func (l *Loop) abandoned(old []runtimes.Key) (abandoned, serving []runtimes.Key) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var alive []runtimes.Key
+	for _, key := range old {
+		t := l.world[key]
+		switch {
+		case t == nil || t.over():
+			abandoned = append(abandoned, key)
+		case t.open:
+			serving = append(serving, key)
+		default:
+			alive = append(alive, key)
+		}
+	}
+	if len(serving) > 0 || len(alive) < 3 {
+		if len(serving) == 0 {
+			return abandoned, alive
+		}
+		return append(abandoned, alive...), serving
+	}
+	last := len(alive) - 1
+	return append(abandoned, alive[1:last]...), []runtimes.Key{alive[0], alive[last]}
 }
 
 // bringUp starts an incarnation, unless an interrupted rollout has, and waits at

@@ -95,8 +95,6 @@ func (l *Loop) doResume(ctx context.Context, c api.Command) (string, error) {
 // already is planned once more when it got there.
 func (l *Loop) resubmit() bool {
 	l.mu.Lock()
-	busy := l.waiting != nil || l.current != nil
-	l.again = l.current != nil
 	d := l.pending
 	if d == nil {
 		d = l.good
@@ -105,25 +103,15 @@ func (l *Loop) resubmit() bool {
 		l.status.state = ""
 	}
 	l.mu.Unlock()
-	switch {
-	case busy:
-		return true
-	case d == nil:
+	if d == nil {
 		l.cfg.Source.Hint()
 		return false
 	}
-	l.offer(d)
+	l.offerIf(d, func() bool {
+		l.replan = l.current != nil
+		return l.waiting == nil && l.current == nil
+	})
 	return true
-}
-
-// onItsWay gives the newest revision that is not yet in force, or nil.
-func (l *Loop) onItsWay() *desired {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.waiting != nil {
-		return l.waiting
-	}
-	return l.current
 }
 
 func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
@@ -136,13 +124,12 @@ func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
 	if c.Revision == "" || !strings.HasPrefix(d.Revision, c.Revision) {
 		return "", fmt.Errorf("revision %s waits for approval, not %s", short(d.Revision), c.Revision)
 	}
-	if newer := l.onItsWay(); newer != nil && newer != d {
-		return "", fmt.Errorf("revision %s came after %s and is being compared; see: ten status", short(newer.Revision), short(d.Revision))
-	}
 	if err := l.cfg.Store.Approve(ctx, d.Revision, c.By); err != nil {
 		return "", err
 	}
-	l.offer(d)
+	if !l.offerAgain(d) {
+		return "", fmt.Errorf("a newer revision came after %s; see: ten status", short(d.Revision))
+	}
 	return "approved " + short(d.Revision) + "; applying it", nil
 }
 
@@ -177,30 +164,44 @@ func (l *Loop) doRetry(ctx context.Context) (string, error) {
 		}
 		return "nothing is held", nil
 	}
-	if newer := l.onItsWay(); newer != nil {
-		return "", fmt.Errorf("revision %s is being applied, and %s was before it; see: ten status", short(newer.Revision), short(held.Revision))
+	d, err := l.again(ctx, held.Revision)
+	if err != nil {
+		return "", err
 	}
-	l.mu.Lock()
-	d := l.failing
-	l.mu.Unlock()
-	if d != nil && d.Revision == held.Revision { // also where a person applied a directory, which no source has
+	if d == nil {
+		return "", fmt.Errorf("revision %s has config errors; see: ten status", short(held.Revision))
+	}
+	// Loading takes its time: what was held may have been overtaken.
+	now, isHeld, err := l.cfg.Store.Held(ctx)
+	if err != nil {
+		return "", err
+	}
+	if isHeld && now.Revision == held.Revision {
 		if err := l.cfg.Store.ClearHold(ctx); err != nil {
 			return "", err
 		}
-		l.offer(d)
-		return "trying " + short(held.Revision) + " again", nil
+		l.comparing(d)
+		if l.offerAgain(d) {
+			return "trying " + short(held.Revision) + " again", nil
+		}
 	}
-	snap, err := l.cfg.Source.At(ctx, held.Revision)
+	return "", fmt.Errorf("a newer revision came after %s; see: ten status", short(held.Revision))
+}
+
+// again gives a revision that failed once more, or nil when it says what is
+// wrong with it. A directory that a person applied is in no source.
+func (l *Loop) again(ctx context.Context, revision string) (*desired, error) {
+	l.mu.Lock()
+	d := l.failing
+	l.mu.Unlock()
+	if d != nil && d.Revision == revision {
+		return d, nil
+	}
+	snap, err := l.cfg.Source.At(ctx, revision)
 	if err != nil {
-		return "", fmt.Errorf("revision %s can't be had again: %w", short(held.Revision), err)
+		return nil, fmt.Errorf("revision %s can't be had again: %w", short(revision), err)
 	}
-	if err := l.cfg.Store.ClearHold(ctx); err != nil {
-		return "", err
-	}
-	if err := l.take(ctx, snap); err != nil {
-		return "", err
-	}
-	return "trying " + short(held.Revision) + " again", nil
+	return l.take(ctx, snap)
 }
 
 // doDown stops every instance of this data directory, then the daemon.

@@ -114,32 +114,35 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 		l.mu.Unlock()
 		return nil
 	}
-	return l.take(ctx, snap)
-}
-
-// take loads a snapshot and submits it for rollout, or says what is wrong with it.
-func (l *Loop) take(ctx context.Context, snap *source.Snapshot) error {
-	d, problems, err := l.load(ctx, snap)
-	if err != nil {
+	d, err := l.take(ctx, snap)
+	if d == nil || err != nil {
 		return err
 	}
-	if d == nil {
-		l.invalid(ctx, snap, problems)
-		return nil
-	}
-	l.mu.Lock()
-	l.attempted(snap)
-	l.saying(stateApplying, "comparing "+short(snap.Revision)+" with what runs", "")
-	l.mu.Unlock()
+	l.comparing(d)
 	l.log.Info("revision accepted", "revision", short(snap.Revision), "reason", snap.Subject)
 	l.offer(d)
 	return nil
 }
 
-// attempted notes the newest revision. Called with mu held.
-func (l *Loop) attempted(snap *source.Snapshot) {
-	l.status.attempted, l.status.subject, l.status.signer = snap.Revision, snap.Subject, snap.Signer
-	l.status.notice = snap.Notice
+// take loads a snapshot, or says what is wrong with it: then it gives none.
+func (l *Loop) take(ctx context.Context, snap *source.Snapshot) (*desired, error) {
+	d, problems, err := l.load(ctx, snap)
+	if err != nil {
+		return nil, err
+	}
+	if d == nil {
+		l.invalid(ctx, snap, problems)
+	}
+	return d, nil
+}
+
+// comparing says that a revision is about to be rolled out.
+func (l *Loop) comparing(d *desired) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.status.attempted, l.status.subject, l.status.signer = d.Revision, d.Subject, d.Signer
+	l.status.notice = d.notice
+	l.saying(stateApplying, "comparing "+short(d.Revision)+" with what runs", "")
 }
 
 // settled reports whether a revision needs no rollout: it is in force, or it
@@ -178,7 +181,7 @@ func (l *Loop) load(ctx context.Context, snap *source.Snapshot) (*desired, []sch
 	if err != nil || model == nil {
 		return nil, problems, err
 	}
-	return &desired{Tree: snap.Tree, Anchor: snap.Anchor, Git: snap.Revision, Desired: plan.Desired{
+	return &desired{Tree: snap.Tree, Anchor: snap.Anchor, Git: snap.Revision, notice: snap.Notice, Desired: plan.Desired{
 		Model: model, Revision: snap.Revision, Subject: snap.Subject,
 		Signer: snap.Signer, Dirty: snap.Dirty, Ahead: snap.Ahead,
 	}}, problems, nil
@@ -207,7 +210,8 @@ func (l *Loop) invalid(ctx context.Context, snap *source.Snapshot, problems []sc
 		message = fmt.Sprintf("revision %s has a config error; nothing was changed", short(snap.Revision))
 	}
 	l.mu.Lock()
-	l.attempted(snap)
+	l.status.attempted, l.status.subject, l.status.signer = snap.Revision, snap.Subject, snap.Signer
+	l.status.notice = snap.Notice
 	l.saying(stateError, message, "fix the config and push again; ten validate shows every error")
 	l.status.problems = lines
 	l.mu.Unlock()
@@ -232,10 +236,25 @@ func revisionOf(snap *source.Snapshot, origin string) store.Revision {
 }
 
 // offer hands a revision to rollouts, in place of one that waits there, and ends
-// the waits of the rollout under way. All under the lock, so that it can't be
-// the offered revision's own rollout that is ended.
-func (l *Loop) offer(d *desired) {
+// the waits of the rollout under way.
+func (l *Loop) offer(d *desired) { l.offerIf(d, func() bool { return true }) }
+
+// offerAgain is offer for one that is not new: it gives way to any that is on its
+// way, which is newer. It reports whether there was none.
+func (l *Loop) offerAgain(d *desired) bool {
+	return l.offerIf(d, func() bool {
+		return (l.waiting == nil || l.waiting == d) && (l.current == nil || l.current == d)
+	})
+}
+
+// offerIf does all under the lock, so that it can't be the offered revision's own
+// rollout that is ended, and what may asks is still so.
+func (l *Loop) offerIf(d *desired, may func() bool) bool {
 	l.mu.Lock()
+	if !may() {
+		l.mu.Unlock()
+		return false
+	}
 	late := l.waiting
 	l.waiting, l.offered = d, true
 	if l.preempt != nil {
@@ -249,6 +268,7 @@ func (l *Loop) offer(d *desired) {
 	case l.submit <- struct{}{}:
 	default:
 	}
+	return true
 }
 
 var errPreempted = errors.New("a newer revision came")

@@ -34,6 +34,10 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 		return l.steady(ctx, t, max(s.MinHealthy, gateAlive), func() error { return nil })
 	}
 	r, err := l.ready(ctx, s, t)
+	if err != nil && ctx.Err() != nil {
+		interval = 0
+		return err // nobody waits any more: that says nothing of its health, which the monitor finds out
+	}
 	if err != nil {
 		l.set(t, func() { t.health, t.text, t.failures = runtimes.Unhealthy, err.Error(), unhealthyAfter })
 		return err

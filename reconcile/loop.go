@@ -106,6 +106,8 @@ type Loop struct {
 	goingDown sync.Once
 	group     *errgroup.Group
 	runCtx    context.Context // of Run: for what outlives one action, such as a watcher
+	spawning  sync.Mutex      // guards over
+	over      bool            // Run ends
 
 	mu       sync.Mutex
 	force    *desired // in force: what supervision rests on; nil until something was applied
@@ -115,7 +117,7 @@ type Loop struct {
 	current  *desired // whose rollout is under way
 	begun    uint64   // how many rollouts have begun
 	failing  *desired // the one that is held
-	again    bool     // current is to be planned once more: a person changed what it rests on
+	replan   bool     // current is to be planned once more: a person changed what it rests on
 	status   status
 	world    map[runtimes.Key]*tracked
 	byID     map[runtimes.ID][]*tracked              // the same
@@ -151,6 +153,7 @@ type desired struct {
 	// Git is the source's revision, under it or itself.
 	Manual bool   `json:"manual,omitempty"`
 	Git    string `json:"git,omitempty"`
+	notice string // what a person should know of it
 }
 
 // New builds a Loop; nothing runs until Run.
@@ -188,30 +191,38 @@ var errDown = errors.New("stopped by ten down")
 // Run adopts what runs and reconciles until ctx ends. Instances go on running
 // after it returned, unless a down command stopped them.
 func (l *Loop) Run(ctx context.Context) error {
-	group, ctx := errgroup.WithContext(ctx)
-	l.group, l.runCtx, l.started = group, ctx, time.Now()
+	group, inner := errgroup.WithContext(ctx)
+	l.group, l.runCtx, l.started = group, inner, time.Now()
 	defer l.disarm()
-	if err := l.restore(ctx); err != nil {
+	group.Go(func() error { return l.untilDown(inner) })
+	if err := l.restore(inner); err != nil {
 		group.Go(func() error { return err })
-		return group.Wait() // also for those that watch what was adopted already
+	} else {
+		close(l.running)
+		group.Go(func() error { return l.follow(inner) })
+		group.Go(func() error { return l.rollouts(inner) })
+		group.Go(func() error { return l.supervise(inner) })
+		group.Go(func() error { return l.monitor(inner) })
 	}
-	close(l.running)
-	group.Go(func() error { return l.follow(ctx) })
-	group.Go(func() error { return l.rollouts(ctx) })
-	group.Go(func() error { return l.supervise(ctx) })
-	group.Go(func() error { return l.monitor(ctx) })
-	group.Go(func() error {
-		select {
-		case <-ctx.Done():
-			return ctx.Err()
-		case <-l.downed:
-			return errDown
-		}
-	})
 	err := group.Wait()
-	if errors.Is(err, errDown) || errors.Is(err, context.Canceled) {
+	if ctx.Err() != nil || errors.Is(err, errDown) || errors.Is(err, context.Canceled) {
 		return nil
 	}
+	return err
+}
+
+// untilDown waits for the end, and closes the loop to what its clients would
+// still begin. It keeps the group open until then.
+func (l *Loop) untilDown(ctx context.Context) (err error) {
+	select {
+	case <-ctx.Done():
+		err = ctx.Err()
+	case <-l.downed:
+		err = errDown
+	}
+	l.spawning.Lock()
+	defer l.spawning.Unlock()
+	l.over = true
 	return err
 }
 
@@ -362,8 +373,13 @@ func (l *Loop) path(parts ...string) string {
 }
 
 // spawn runs f beside the loop and ends with it; failures are f's to report.
+// Once the loop ends, nothing begins any more.
 func (l *Loop) spawn(f func()) {
-	l.group.Go(func() error { f(); return nil })
+	l.spawning.Lock()
+	defer l.spawning.Unlock()
+	if !l.over {
+		l.group.Go(func() error { f(); return nil })
+	}
 }
 
 // mkdir makes a directory of the data dir, private to the daemon's user.

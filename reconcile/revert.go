@@ -108,7 +108,7 @@ func (l *Loop) revert(before *desired, claimed []runtimes.ID) error {
 	if err := l.claimAll(ctx, ids); err != nil {
 		return err
 	}
-	defer l.release(ids...)
+	defer l.handBack(ids...)
 	if err := l.carryOut(ctx, before, p, true); err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}

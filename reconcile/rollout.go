@@ -65,7 +65,7 @@ func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired 
 	if l.down || d == nil {
 		return nil
 	}
-	l.waiting, l.current, l.preempt, l.again = nil, d, preempt, false
+	l.waiting, l.current, l.preempt, l.replan = nil, d, preempt, false
 	l.begun++
 	if d == l.force {
 		l.failed = map[string]string{} // another try begins afresh
@@ -77,9 +77,9 @@ func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired 
 // d has to be planned once more, because a person took away what it waits for.
 func (l *Loop) end(d *desired) (again bool) {
 	l.mu.Lock()
-	again = l.again && (l.status.state == statePaused || l.status.state == stateBlocked)
+	again = l.replan && (l.status.state == statePaused || l.status.state == stateBlocked)
 	tidy := l.tidy
-	l.preempt, l.current, l.again, l.tidy = nil, nil, false, false
+	l.preempt, l.current, l.replan, l.tidy = nil, nil, false, false
 	l.offered = l.waiting != nil
 	over := l.waiting != nil && l.waiting != d
 	l.mu.Unlock()
@@ -102,7 +102,7 @@ func (l *Loop) end(d *desired) (again bool) {
 func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 	began := time.Now()
 	r, err := l.prepare(ctx, d)
-	defer l.release(r.ids...)
+	defer l.handBack(r.ids...)
 	if err != nil {
 		return l.broken(ctx, d, err)
 	}
@@ -223,11 +223,6 @@ func (l *Loop) unchanged(d *desired, p plan.Plan) bool {
 func (l *Loop) carryOn(ctx context.Context, d *desired, r ready) time.Duration {
 	l.mu.Lock()
 	l.force, l.good = d, d
-	for _, a := range r.plan.Actions {
-		if a.Drift && a.Blocked == nil { // supervision's; it may have been blocked until now
-			l.dirty[a.ID] = true
-		}
-	}
 	l.mu.Unlock()
 	return l.stand(ctx, d, r, "at "+short(d.Revision), "nothing to change: "+short(d.Revision)+" is in force")
 }
@@ -239,6 +234,13 @@ func (l *Loop) stand(ctx context.Context, d *desired, r ready, state, text strin
 	if err != nil {
 		l.log.Error("hold can't be read", "err", err)
 	}
+	l.mu.Lock()
+	for _, a := range r.plan.Actions {
+		if a.Drift && a.Blocked == nil { // supervision's; it may have been blocked until now
+			l.dirty[a.ID] = true
+		}
+	}
+	l.mu.Unlock()
 	left := ""
 	switch {
 	case r.plan.Summary.Blocked > 0:

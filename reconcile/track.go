@@ -225,6 +225,19 @@ func (l *Loop) release(ids ...runtimes.ID) {
 	l.poke()
 }
 
+// handBack releases the ids of a rollout. It may have left something behind, so
+// what is there is looked at once more.
+func (l *Loop) handBack(ids ...runtimes.ID) {
+	l.mu.Lock()
+	for _, id := range ids {
+		if len(l.byID[id]) > 0 {
+			l.dirty[id] = true
+		}
+	}
+	l.mu.Unlock()
+	l.release(ids...)
+}
+
 // claimAll takes every id for a rollout. Repairs that only wait are ended; those
 // in the middle of an operation are waited for.
 func (l *Loop) claimAll(ctx context.Context, ids []runtimes.ID) error {

@@ -165,7 +165,8 @@ type Action struct {
 	// New is an incarnation that an interrupted rollout has started already.
 	New *runtimes.Key `json:"new,omitempty"`
 	// Old are the incarnations that go: first of all for create, start and
-	// replace, and once the new one is healthy for restart. For update it is the
+	// replace, and once the new one is healthy for restart (but for those that
+	// never served beside one that does: they go first). For update it is the
 	// one that is changed. Among those of a create, start or replace are such of
 	// another ID when it takes over the fixed port of an instance that is removed.
 	Old []runtimes.Key `json:"old,omitempty"`
