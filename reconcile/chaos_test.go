@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -21,7 +22,7 @@ import (
 // nothing in the loop's books.
 func TestWhateverHappensItEndsInSync(t *testing.T) {
 	rounds := 40
-	if testing.Short() {
+	if testing.Short() || raced {
 		rounds = 8
 	}
 	base := uint64(time.Now().UnixNano())
@@ -148,9 +149,11 @@ func (c *chaos) step() {
 		func() { c.world.SetScript(nil0) },
 		func() { c.stop(); c.start() },
 		func() {
-			d, when := c.daemon, c.r.IntN(3)
+			d := c.daemon
+			var calls atomic.Int32 // from many goroutines
+			when := int32(c.r.IntN(3))
 			c.on(func(string, runtimes.Key) {
-				if when--; when == 0 {
+				if calls.Add(1) == when {
 					d.kill()
 				}
 			})

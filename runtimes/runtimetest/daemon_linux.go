@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -39,7 +40,10 @@ func killedDaemon(b *bench) {
 		exit, _ := b.r.Wait(b.Context(), spec.Key)
 		ended <- exit
 	}()
-	time.Sleep(100 * time.Millisecond)
+	b.eventually("it writes while it is read", func() bool {
+		n, err := strconv.Atoi(strings.TrimSpace(b.made("count")))
+		return err == nil && n >= 6
+	})
 	b.stop(spec.Key)
 	if exit := <-ended; !exit.Known || exit.Signal != int(syscall.SIGTERM) {
 		b.Errorf("Wait on an adopted instance says %+v", exit)
