@@ -18,8 +18,13 @@ type Target struct {
 	Name  string // "fly"
 	Short string // one line of help: what files it writes
 	// Export is pure and leaves the model as it was. Its Bundle is sorted and
-	// byte-stable. An error is a *RefusedError or an InvalidError.
+	// byte-stable. An error is a *RefusedError or an *InvalidError. Callers go
+	// through Run, which checks the options, adds the Losses that follow from
+	// Uses, and sorts.
 	Export func(m *schema.Model, o Options) (Bundle, []Loss, error)
+	// Uses says of every field of the config what becomes of it. docs/EXPORT.md is
+	// made of it, and Run makes a Loss of every written field that it calls Lost.
+	Uses []Use
 }
 
 // Options are what a model does not say. The zero value of all but Project is good.
@@ -32,6 +37,12 @@ type Options struct {
 	// Region is where things are put, for targets that have places; "" = the
 	// target's own default, and then a Loss says so.
 	Region string
+	// Root is the way from the output directory to the repository, a slash path:
+	// "../..". "" = they are one. Build contexts are named by it.
+	Root string
+	// Registry is where images are pushed, without a slash at its end:
+	// "registry.example.com/team". "" = images have local names.
+	Registry string
 }
 
 // Bundle is a set of files for one target.
@@ -54,6 +65,7 @@ type Kind string
 // The kinds, as docs/EXPORT.md prints them. A value that is carried exactly is
 // no Loss.
 const (
+	Carried   Kind = "carried"   // said with the same meaning
 	Converted Kind = "converted" // said in another form, with the same or a near meaning
 	Lost      Kind = "lost"      // not said at all
 )
@@ -90,3 +102,12 @@ func (e *RefusedError) Error() string {
 
 // Hint says what to do instead.
 func (e *RefusedError) Hint() string { return e.Nearest }
+
+// InvalidError is an option that can't be used.
+type InvalidError struct {
+	Option string // "project"
+	Value  string
+	Why    string
+}
+
+func (e *InvalidError) Error() string { return fmt.Sprintf("%s %q: %s", e.Option, e.Value, e.Why) }
