@@ -60,6 +60,7 @@ func commands(e *env) map[string][]*cobra.Command {
 			newPlanCommand(e),
 			newApplyCommand(e),
 			newSchemaCommand(e),
+			newFmtCommand(e),
 		},
 		groupLook: {
 			newStatusCommand(e),
