@@ -102,6 +102,12 @@ func Instances(m *schema.Model, l Layout) ([]Instance, []Loss, error) {
 		all    []Instance
 		losses []Loss
 	)
+	if dir := m.Settings.DataDir; dir != "" && DataDir(m, l) != dir {
+		losses = append(losses, Loss{
+			Field: "settings.data_dir", Value: dir, Kind: Converted,
+			Why: l.Target + " knows no directory that it could count from", Instead: DataDir(m, l),
+		})
+	}
 	for _, s := range m.Services {
 		if len(s.Instances) == 0 {
 			losses = append(losses, Loss{

@@ -61,6 +61,7 @@ func commands(e *env) map[string][]*cobra.Command {
 			newApplyCommand(e),
 			newSchemaCommand(e),
 			newFmtCommand(e),
+			newExportCommand(e),
 		},
 		groupLook: {
 			newStatusCommand(e),
