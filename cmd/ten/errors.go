@@ -7,7 +7,6 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/runtimes"
 )
@@ -71,7 +70,7 @@ func explain(cmd *cobra.Command, err error) (message, hint string, code int) {
 		running     *api.RunningError
 		unsupported *runtimes.UnsupportedError
 		start       *runtimes.StartError
-		unheld      *export.RefusedError
+		foreign     interface{ Hint() string } // of an export or import
 	)
 	switch {
 	case err == nil, errors.Is(err, errOutputClosed):
@@ -92,8 +91,8 @@ func explain(cmd *cobra.Command, err error) (message, hint string, code int) {
 		return err.Error(), unsupported.Hint, exitFailed
 	case errors.As(err, &start):
 		return err.Error(), start.Hint, exitFailed
-	case errors.As(err, &unheld):
-		return err.Error(), unheld.Hint(), exitFailed
+	case errors.As(err, &foreign):
+		return err.Error(), foreign.Hint(), exitFailed
 	}
 	return err.Error(), "", exitFailed
 }

@@ -62,6 +62,7 @@ func commands(e *env) map[string][]*cobra.Command {
 			newSchemaCommand(e),
 			newFmtCommand(e),
 			newExportCommand(e),
+			newImportCommand(e),
 		},
 		groupLook: {
 			newStatusCommand(e),
