@@ -30,6 +30,7 @@ import (
 
 	"github.com/tenement/ten/host/logs"
 	"github.com/tenement/ten/host/probe"
+	"github.com/tenement/ten/host/router"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/reconcile/source"
 	"github.com/tenement/ten/reconcile/store"
@@ -72,7 +73,21 @@ type Output interface {
 	Tail(service, id string, n int) ([]logs.Line, error)
 }
 
-// Config is all a Loop needs. Every field is required except Publish.
+// Traffic is what the front door knows of requests.
+type Traffic interface {
+	// Activity says how many requests and connections of an instance are under
+	// way, and when the last one ended or sent a byte; zero = none so far.
+	Activity(id runtimes.ID) (open int, last time.Time)
+	// Drain waits until nothing of an incarnation is under way. It is called when
+	// the incarnation was published as Draining. When ctx ends, what is left is
+	// told where its protocol can, and cut.
+	Drain(ctx context.Context, key runtimes.Key) error
+	// Outcome counts the requests that an incarnation answered since it was
+	// published, and those of them that failed: no answer, or a 5xx.
+	Outcome(key runtimes.Key) (answered, failed uint64)
+}
+
+// Config is all a Loop needs. Every field is required except Publish and Traffic.
 type Config struct {
 	Host     string // name of this host
 	DataDir  string // absolute
@@ -89,8 +104,13 @@ type Config struct {
 	FreePort func(used map[int]bool) (int, error)
 	// OpenDir reads a directory of this host as a snapshot, for Apply.
 	OpenDir func(dir string) (*source.Snapshot, error)
-	// Publish is told the model in force and its instances whenever they change.
-	Publish func(*schema.Model, []plan.Instance)
+	// Publish is told the model in force and what of its instances changed,
+	// before anybody who waits for an instance is answered. It is called under the
+	// loop's lock, so it only swaps what it is given, and calls nothing back.
+	Publish func(router.Update)
+	// Traffic is asked who is idle and drained; nil where nothing is routed: then
+	// nothing is put to sleep.
+	Traffic Traffic
 }
 
 // Loop reconciles one host. Make it with New, start it with Run.
@@ -159,7 +179,7 @@ type desired struct {
 // New builds a Loop; nothing runs until Run.
 func New(cfg Config) *Loop {
 	if cfg.Publish == nil {
-		cfg.Publish = func(*schema.Model, []plan.Instance) {}
+		cfg.Publish = func(router.Update) {}
 	}
 	return &Loop{
 		cfg:     cfg,
@@ -198,6 +218,7 @@ func (l *Loop) Run(ctx context.Context) error {
 	if err := l.restore(inner); err != nil {
 		group.Go(func() error { return err })
 	} else {
+		l.publish()
 		close(l.running)
 		group.Go(func() error { return l.follow(inner) })
 		group.Go(func() error { return l.rollouts(inner) })

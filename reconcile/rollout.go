@@ -292,6 +292,7 @@ func (l *Loop) enforce(d *desired) *desired {
 	l.failed = map[string]string{}
 	clear(l.resting)
 	l.mu.Unlock()
+	l.publish()
 	l.poke() // what ended meanwhile, and is none of this rollout's, is repaired beside it
 	return before
 }
@@ -303,6 +304,7 @@ func (l *Loop) keep(before *desired) {
 		l.force = before
 	}
 	l.mu.Unlock()
+	l.publish()
 }
 
 // settle checks the fixed point: after apply, the plan is empty. Only then d is
@@ -321,7 +323,7 @@ func (l *Loop) settle(ctx context.Context, d *desired) (unknown map[runtimes.Lev
 		}
 		rest = append(rest, fmt.Sprintf("%s %s (%s)", a.Op, a.ID, a.Reason.Text))
 	}
-	l.publish(obs)
+	l.publish()
 	if len(rest) > 0 {
 		return obs.Unknown, &divergedError{rest}
 	}

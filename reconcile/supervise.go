@@ -184,9 +184,6 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 	if err != nil {
 		return nil, err
 	}
-	if only == "" {
-		l.publish(obs)
-	}
 	want := d.Desired
 	want.Model = narrow(d.Model, services)
 	obs.Instances = slices.DeleteFunc(obs.Instances, func(in plan.Instance) bool { return !services[in.Spec.Key.Service] })

@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/tenement/ten/host/router"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
@@ -111,6 +112,7 @@ func (l *Loop) watch(t *tracked) {
 	t.exit = exit
 	t.health, t.open = runtimes.Unknown, false
 	close(t.ended)
+	l.changed(t.key.ID)
 	l.mu.Unlock()
 	l.log.Info("instance ended", "instance", t.key.ID.String(), "reason", exit.String())
 	l.look(t.key.ID)
@@ -316,15 +318,60 @@ func (l *Loop) poke() {
 	}
 }
 
-// publish tells whoever routes of the model in force and its instances.
-func (l *Loop) publish(obs plan.Observed) {
+// publish tells whoever routes of the model in force and all its instances.
+func (l *Loop) publish() {
 	l.mu.Lock()
-	var model *schema.Model
+	defer l.mu.Unlock()
 	if l.force != nil {
-		model = l.force.Model
+		l.cfg.Publish(router.Update{Model: l.force.Model, Whole: true, Endpoints: l.endpoints(l.force.Model)})
 	}
-	l.mu.Unlock()
-	l.cfg.Publish(model, obs.Instances)
+}
+
+// changed tells whoever routes of one instance. Called with mu held.
+func (l *Loop) changed(id runtimes.ID) {
+	if l.force == nil {
+		return
+	}
+	if s := l.force.Model.Service(id.Service); s != nil {
+		l.cfg.Publish(router.Update{Model: l.force.Model, Endpoints: []router.Endpoint{l.endpoint(s, id)}})
+	}
+}
+
+// endpoints are all instances that a request may reach: the declared ones, and
+// those that live without being declared. Called with mu held.
+func (l *Loop) endpoints(m *schema.Model) []router.Endpoint {
+	undeclared := map[string][]string{}
+	for id := range l.byID {
+		if s := m.Service(id.Service); s != nil && !slices.Contains(s.Instances, id.Instance) {
+			undeclared[id.Service] = append(undeclared[id.Service], id.Instance)
+		}
+	}
+	var all []router.Endpoint
+	for _, s := range m.Services {
+		ids := append(slices.Clone(s.Instances), undeclared[s.Name]...)
+		slices.Sort(ids)
+		for _, id := range ids {
+			all = append(all, l.endpoint(s, runtimes.ID{Service: s.Name, Instance: id}))
+		}
+	}
+	return all
+}
+
+// endpoint is one instance as a router sees it. Called with mu held.
+func (l *Loop) endpoint(s *schema.Service, id runtimes.ID) router.Endpoint {
+	e := router.Endpoint{ID: id, Weight: s.Weight, Wakes: slices.Contains(s.Instances, id.Instance) || len(l.byID[id]) > 0}
+	for _, t := range l.byID[id] {
+		if t.open && !t.over() {
+			e.Serving = append(e.Serving, router.Incarnation{Key: t.key, Level: t.level, Network: t.spec.Network, Address: t.address})
+		}
+	}
+	if n := len(e.Serving); n > 0 { // the newest that is healthy takes over from the others
+		for i := range e.Serving[:n-1] {
+			e.Serving[i].Draining = true
+		}
+		e.Serving[n-1].Share = 100
+	}
+	return e
 }
 
 func asUnsupported(err error) (*runtimes.UnsupportedError, bool) {

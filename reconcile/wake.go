@@ -101,6 +101,7 @@ func (l *Loop) opened(t *tracked) {
 		return
 	}
 	t.open = true
+	l.changed(t.key.ID)
 	l.answer(t.key.ID, nil)
 	l.came(t.key.Service)
 }

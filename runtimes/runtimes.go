@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"strconv"
 	"strings"
 	"time"
@@ -104,9 +105,22 @@ type Spec struct {
 	Port   int    `json:"port,omitempty"`
 	Socket string `json:"socket,omitempty"`
 
+	// ListenFDs asks the level to open the listening socket itself, on Socket or,
+	// where that is "", on Port, and to pass it as file 3 with LISTEN_FDS=1 and
+	// LISTEN_PID, so that connections queue while the program starts.
+	ListenFDs bool `json:"listen_fds,omitempty"`
+	// Network is the network the instance has: "" or NetworkHost, or NetworkNone.
+	Network string `json:"network,omitempty"`
+
 	StopSignal  string        `json:"stop_signal"` // "SIGTERM"
 	StopTimeout time.Duration `json:"stop_timeout"`
 }
+
+// The networks of a Spec.
+const (
+	NetworkHost = "host"
+	NetworkNone = "none" // a loopback of its own; Dialer reaches it
+)
 
 // Phase is where an incarnation is in its life. Whether it answers is health,
 // which a probe knows and a level does not.
@@ -202,6 +216,22 @@ type Runtime interface {
 // Revision, StopSignal and StopTimeout, of a running incarnation in place.
 type Updater interface {
 	Update(ctx context.Context, spec Spec) error
+}
+
+// Suspender is a level that can freeze a running incarnation: it keeps its
+// memory, of which what can be is given back to the host, and gets no processor
+// time until Resume. A suspended one is listed as Sleeping; Stop works on it as
+// on a running one. Suspending what is suspended, and resuming what runs, is fine.
+type Suspender interface {
+	Suspend(ctx context.Context, key Key) error
+	Resume(ctx context.Context, key Key) error
+}
+
+// Dialer is a level whose instances may have a network of their own. Dial
+// connects to an address inside it ("tcp", "127.0.0.1:8080"), or from the host
+// where the instance shares its network. It takes no longer than ctx.
+type Dialer interface {
+	Dial(ctx context.Context, key Key, network, address string) (net.Conn, error)
 }
 
 // Outputter is a level that keeps its instances' standard output and error

@@ -37,6 +37,10 @@ func NewService(d Declaration) *Service {
 	s.Digest = Digest(s.Fields)
 	s.Instances = append(s.Instances, d.Instances...)
 	slices.Sort(s.Instances)
+	slices.Sort(s.Domains)
+	if s.Deploy == DeployCanary && len(s.CanarySteps) == 0 {
+		s.CanarySteps = DefaultCanarySteps()
+	}
 	if _, ok := d.Values["on_demand"]; !ok {
 		s.OnDemand = len(s.Instances) == 0
 	}
@@ -115,6 +119,14 @@ func (s *Service) setLife(field string, v any) {
 		s.StopSignal = v.(string)
 	case "stop_timeout":
 		s.StopTimeout = seconds(v)
+	case "drain_timeout":
+		s.DrainTimeout = seconds(v)
+	case "sleep":
+		s.Sleep = Sleep(v.(string))
+	case "min_running":
+		s.MinRunning = int(v.(int64))
+	case "wake_queue":
+		s.WakeQueue = int(v.(int64))
 	case "memory_limit_mb":
 		s.MemoryLimitMB = uint32(v.(int64))
 	case "cpu_shares":
@@ -123,6 +135,32 @@ func (s *Service) setLife(field string, v any) {
 		s.StorageQuotaMB = uint32(v.(int64))
 	case "storage_persist":
 		s.StoragePersist = v.(bool)
+	default:
+		s.setFront(field, v)
+	}
+}
+
+// setFront gives the fields about how requests reach an instance their value.
+func (s *Service) setFront(field string, v any) {
+	switch field {
+	case "network":
+		s.Network = Network(v.(string))
+	case "listen_fds":
+		s.ListenFDs = v.(bool)
+	case "domains":
+		s.Domains = stringList(v)
+	case "instance_domains":
+		s.InstanceDomains = stringMap(v)
+	case "weight":
+		s.Weight = int(v.(int64))
+	case "deploy":
+		s.Deploy = Deploy(v.(string))
+	case "canary_steps":
+		for _, step := range v.([]any) {
+			s.CanarySteps = append(s.CanarySteps, int(step.(int64)))
+		}
+	case "canary_seconds":
+		s.CanaryStep = seconds(v)
 	default:
 		panic("schema: no such field of a service: " + field)
 	}

@@ -3,11 +3,14 @@ package schema
 // DefaultsVersion grows whenever a value below changes, so that a host can tell
 // a change of ten from a change of the repository. Defaults are never part of
 // Fields or Digest: a new version of ten with other defaults restarts nothing.
-const DefaultsVersion = 1
+const DefaultsVersion = 2
 
 // DefaultMaxInstances bounds the instances of a service that sets no
 // max_instances and declares fewer.
 const DefaultMaxInstances = 1000
+
+// DefaultCanarySteps are the steps of a canary that names none.
+func DefaultCanarySteps() []int { return []int{10, 50} }
 
 // Default is the value a field has when it is not written.
 type Default struct {
@@ -28,6 +31,15 @@ func ServiceDefaults() []Default {
 		{"stop_signal", "SIGTERM"},
 		{"stop_timeout", int64(10)},
 		{"storage_persist", true},
+		{"network", string(NetworkHost)},
+		{"listen_fds", false},
+		{"sleep", string(SleepStop)},
+		{"min_running", int64(0)},
+		{"wake_queue", int64(10_000)},
+		{"weight", int64(100)},
+		{"deploy", string(DeployRolling)},
+		{"canary_seconds", int64(30)},
+		{"drain_timeout", int64(10)},
 	}
 }
 

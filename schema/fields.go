@@ -10,6 +10,7 @@ const (
 	KindInt          FieldKind = "a whole number"
 	KindBool         FieldKind = "true or false"
 	KindStrings      FieldKind = "a list of strings"
+	KindInts         FieldKind = "a list of whole numbers"
 	KindStringMap    FieldKind = "a table of strings"
 	KindDependencies FieldKind = "a list of services"
 	KindAny          FieldKind = "anything" // a field that this build refuses whatever its value
@@ -31,6 +32,7 @@ type Field struct {
 // Names in words, for messages about values that don't fit.
 const (
 	wantsName = "a name of lower-case letters, digits, - and _, at most 63 long, for example web"
+	wantsHost = "a host name in lower case, for example shop.example.com"
 	wantsID   = "an id of lower-case letters, digits and -, at most 63 long, for example prod"
 )
 
@@ -71,6 +73,21 @@ func ServiceFields() []Field {
 		{Name: "on_demand", Kind: KindBool},
 		{Name: "max_instances", Kind: KindInt},
 
+		{Name: "network", Kind: KindString, Enum: []string{"host", "none"}},
+		{Name: "listen_fds", Kind: KindBool},
+
+		{Name: "sleep", Kind: KindString, Enum: []string{"stop", "freeze"}},
+		{Name: "min_running", Kind: KindInt},
+		{Name: "wake_queue", Kind: KindInt},
+
+		{Name: "domains", Kind: KindStrings, Wants: wantsHost},
+		{Name: "instance_domains", Kind: KindStringMap, WantsKey: wantsHost, Wants: wantsID},
+		{Name: "weight", Kind: KindInt},
+		{Name: "deploy", Kind: KindString, Enum: []string{"rolling", "blue-green", "canary"}},
+		{Name: "canary_steps", Kind: KindInts},
+		{Name: "canary_seconds", Kind: KindInt},
+		{Name: "drain_timeout", Kind: KindInt},
+
 		{Name: "image", Kind: KindAny, Later: true},
 		{Name: "mounts", Kind: KindAny, Later: true},
 		{Name: "rootfs", Kind: KindAny, Later: true},
@@ -79,13 +96,6 @@ func ServiceFields() []Field {
 		{Name: "vcpus", Kind: KindAny, Later: true},
 		{Name: "vsock_port", Kind: KindAny, Later: true},
 		{Name: "caps", Kind: KindAny, Later: true},
-		{Name: "network", Kind: KindAny, Later: true},
-		{Name: "sleep", Kind: KindAny, Later: true},
-		{Name: "min_running", Kind: KindAny, Later: true},
-		{Name: "wake_queue", Kind: KindAny, Later: true},
-		{Name: "domains", Kind: KindAny, Later: true},
-		{Name: "weight", Kind: KindAny, Later: true},
-		{Name: "deploy", Kind: KindAny, Later: true},
 		{Name: "secrets", Kind: KindAny, Later: true},
 	}
 }

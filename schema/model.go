@@ -39,6 +39,34 @@ const (
 	ConditionHealthy Condition = "healthy"
 )
 
+// Network is which network an instance has.
+type Network string
+
+// The networks.
+const (
+	NetworkHost Network = "host"
+	NetworkNone Network = "none" // a loopback of its own
+)
+
+// Sleep is how an idle instance sleeps.
+type Sleep string
+
+// The ways to sleep.
+const (
+	SleepStop   Sleep = "stop"
+	SleepFreeze Sleep = "freeze"
+)
+
+// Deploy is how the instances of a new revision take over from the old ones.
+type Deploy string
+
+// The ways to deploy.
+const (
+	DeployRolling   Deploy = "rolling"
+	DeployBlueGreen Deploy = "blue-green"
+	DeployCanary    Deploy = "canary"
+)
+
 // HealthNone as a service's health says that it listens nowhere: it counts as
 // healthy while it lives. A queue worker, for example.
 const HealthNone = "none"
@@ -88,17 +116,30 @@ type Service struct {
 	Workdir string            `json:"workdir,omitempty"` // relative to the source, or absolute
 
 	Isolation Isolation `json:"isolation"`
-	Socket    string    `json:"socket,omitempty"` // "" = chosen per incarnation
-	Port      int       `json:"port,omitempty"`   // 0 = chosen per incarnation
+	Socket    string    `json:"socket,omitempty"`     // "" = chosen per incarnation
+	Port      int       `json:"port,omitempty"`       // 0 = chosen per incarnation
+	ListenFDs bool      `json:"listen_fds,omitempty"` // ten listens and passes the socket as file 3
+	Network   Network   `json:"network"`
 	Health    string    `json:"health,omitempty"` // HTTP path; "" = TCP accept
 
 	Restart        Restart       `json:"restart"`
-	IdleTimeout    time.Duration `json:"idle_timeout,omitempty"`
+	IdleTimeout    time.Duration `json:"idle_timeout,omitempty"` // 0 = never sleeps
+	Sleep          Sleep         `json:"sleep"`
+	MinRunning     int           `json:"min_running,omitempty"` // instances kept awake
+	WakeQueue      int           `json:"wake_queue"`            // requests that may wait for one wake
 	StartupTimeout time.Duration `json:"startup_timeout"`
 	RequestTimeout time.Duration `json:"request_timeout"`
 	MinHealthy     time.Duration `json:"min_healthy"` // how long a new instance must stay healthy before it counts
 	StopSignal     string        `json:"stop_signal"` // "SIGTERM"
 	StopTimeout    time.Duration `json:"stop_timeout"`
+	DrainTimeout   time.Duration `json:"drain_timeout"` // how long requests under way may take before a stop
+
+	Domains         []string          `json:"domains,omitempty"`          // sorted
+	InstanceDomains map[string]string `json:"instance_domains,omitempty"` // host name to instance id
+	Weight          int               `json:"weight"`                     // of each instance, 0 to 100
+	Deploy          Deploy            `json:"deploy"`
+	CanarySteps     []int             `json:"canary_steps,omitempty"` // percent of the requests, in order; set when Deploy is canary
+	CanaryStep      time.Duration     `json:"canary_seconds"`         // how long each step lasts
 
 	MemoryLimitMB  uint32 `json:"memory_limit_mb,omitempty"`
 	CPUShares      uint32 `json:"cpu_shares,omitempty"`

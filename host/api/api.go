@@ -65,18 +65,21 @@ type Counts struct {
 
 // Instance is one row of `ten ps`.
 type Instance struct {
-	Service   string          `json:"service"`
-	ID        string          `json:"id"`
-	Isolation runtimes.Level  `json:"isolation"`
-	Phase     runtimes.Phase  `json:"phase"`
-	Health    runtimes.Health `json:"health"`
-	Pid       int             `json:"pid"`
-	Address   string          `json:"address"`
-	StartedAt time.Time       `json:"started_at"`
-	Restarts  int             `json:"restarts"`
-	Weight    int             `json:"weight"`
-	Revision  string          `json:"revision"`
-	Digest    string          `json:"digest"`
+	Service     string          `json:"service"`
+	ID          string          `json:"id"`
+	Isolation   runtimes.Level  `json:"isolation"`
+	Phase       runtimes.Phase  `json:"phase"`
+	Health      runtimes.Health `json:"health"`
+	Pid         int             `json:"pid"`
+	Address     string          `json:"address"`
+	StartedAt   time.Time       `json:"started_at"`
+	Restarts    int             `json:"restarts"`
+	Weight      int             `json:"weight"`
+	ByHand      bool            `json:"by_hand,omitempty"`     // spawned or stopped by hand, or Weight was
+	LastRequest time.Time       `json:"last_request,omitzero"` // the end of it; zero = none since the daemon started
+	Open        int             `json:"open"`                  // requests and connections under way
+	Revision    string          `json:"revision"`
+	Digest      string          `json:"digest"`
 	// Note says in words what phase and health can't: "exited 1, restart in 4s".
 	Note string `json:"note,omitempty"`
 }
@@ -128,17 +131,28 @@ const (
 	VerbDown         Verb = "down"
 	VerbWake         Verb = "wake"
 	VerbSync         Verb = "sync" // look at the source now
+	// What people do by hand. It is kept, shown by every plan, and outlives the
+	// daemon; a reconcile never takes it back.
+	VerbSpawn   Verb = "spawn"   // Instance of Service is to exist, declared or not
+	VerbStop    Verb = "stop"    // it is to stand still until spawn, restart or a request wakes it
+	VerbRestart Verb = "restart" // a new incarnation takes over from the running one
+	VerbWeight  Verb = "weight"  // Weight is its share of the service's requests
+	VerbDeploy  Verb = "deploy"  // spawn, wait until healthy, then give it Weight
+	VerbRoute   Verb = "route"   // From gets 0, Instance 100, at the same moment
 )
 
 // Command is one act of a person, as a value.
 type Command struct {
-	Verb     Verb      `json:"verb"`
-	Service  string    `json:"service,omitempty"`  // pause, resume, retry, wake; "" = the host
-	Instance string    `json:"instance,omitempty"` // wake
-	Revision string    `json:"revision,omitempty"` // approve, accept-rewind
-	Reason   string    `json:"reason,omitempty"`
-	Until    time.Time `json:"until,omitzero"` // pause
-	By       string    `json:"by,omitempty"`   // set by the server from the peer's credentials
+	Verb     Verb          `json:"verb"`
+	Service  string        `json:"service,omitempty"`  // pause, resume, retry, wake; "" = the host
+	Instance string        `json:"instance,omitempty"` // wake
+	Revision string        `json:"revision,omitempty"` // approve, accept-rewind
+	Reason   string        `json:"reason,omitempty"`
+	Until    time.Time     `json:"until,omitzero"`    // pause
+	Weight   int           `json:"weight,omitempty"`  // weight, deploy: 0 to 100
+	From     string        `json:"from,omitempty"`    // route: the instance that loses its requests
+	Timeout  time.Duration `json:"timeout,omitempty"` // deploy: until it must be healthy; 0 = startup_timeout
+	By       string        `json:"by,omitempty"`      // set by the server from the peer's credentials
 }
 
 // ApplyRequest asks the daemon to apply a directory of this host. Expect is the

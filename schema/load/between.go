@@ -15,7 +15,7 @@ func (r *run) between(m *schema.Model, services []*declared) error {
 	for _, d := range services {
 		b.byName[d.name] = d
 	}
-	for _, step := range []func() error{b.dependencies, b.cycles, b.addresses, b.counts, b.routes} {
+	for _, step := range []func() error{b.dependencies, b.cycles, b.addresses, b.counts, b.domains, b.routes} {
 		if err := step(); err != nil {
 			return err
 		}

@@ -259,20 +259,22 @@ func (c *checker) kind(f *schema.Field, n *node, where string) bool {
 	case schema.KindBool:
 		return c.scalar(n, boolNode, string(f.Kind), where)
 	case schema.KindStrings:
-		return c.list(f, n, where, false)
+		return c.list(f, n, where, stringNode, false)
+	case schema.KindInts:
+		return c.list(f, n, where, intNode, false)
 	case schema.KindDependencies:
-		return c.list(f, n, where, true)
+		return c.list(f, n, where, stringNode, true)
 	case schema.KindStringMap:
 		return c.stringMap(f, n, where)
 	}
 	return true
 }
 
-func (c *checker) list(f *schema.Field, n *node, where string, tables bool) bool {
+func (c *checker) list(f *schema.Field, n *node, where string, want kind, tables bool) bool {
 	if n.kind != listNode {
 		p := n.atValue("wrong-type", where, fmt.Sprintf("want %s, got %s", f.Kind, n.kind))
-		if n.kind == stringNode {
-			p.Hint = fmt.Sprintf("write %s = [%q]", f.Name, n.text)
+		if n.kind == want {
+			p.Hint = fmt.Sprintf("write %s = [%s]", f.Name, literal(n))
 		}
 		c.report(p)
 		return false
@@ -282,7 +284,7 @@ func (c *checker) list(f *schema.Field, n *node, where string, tables bool) bool
 		if tables && item.kind == tableNode {
 			continue
 		}
-		ok = c.scalar(item, stringNode, "a string", fmt.Sprintf("%s[%d]", where, i)) && ok
+		ok = c.scalar(item, want, want.String(), fmt.Sprintf("%s[%d]", where, i)) && ok
 	}
 	return ok
 }
@@ -323,6 +325,14 @@ func (c *checker) scalar(n *node, want kind, words, where string) bool {
 		return false
 	}
 	return true
+}
+
+// literal is a string or number as a config writes it.
+func literal(n *node) string {
+	if n.kind == stringNode {
+		return strconv.Quote(n.text)
+	}
+	return n.text
 }
 
 // conversionHint says how to write what was most likely meant.

@@ -31,6 +31,7 @@ func (c *checker) serviceRules(n *node, where string, v schema.Values) bool {
 	}
 	r.single()
 	r.overwritten()
+	r.front()
 	return r.ok
 }
 

@@ -91,8 +91,11 @@ func kindOf(v cue.Value) schema.FieldKind {
 	case cue.StructKind:
 		return schema.KindStringMap
 	case cue.ListKind:
-		if v.LookupPath(cue.MakePath(cue.AnyIndex)).IncompleteKind() == cue.StringKind {
+		switch v.LookupPath(cue.MakePath(cue.AnyIndex)).IncompleteKind() {
+		case cue.StringKind:
 			return schema.KindStrings
+		case cue.IntKind:
+			return schema.KindInts
 		}
 		return schema.KindDependencies
 	}
@@ -169,6 +172,9 @@ func TestEveryFieldReachesTheModel(t *testing.T) {
 		"isolation": `"vm"`, "socket": `"/s"`, "port": `80`, "health": `"/up"`, "restart": `"never"`, "depends_on": `["db"]`,
 		"idle_timeout": `1`, "startup_timeout": `2`, "request_timeout": `3`, "min_healthy": `4`, "stop_signal": `"SIGINT"`,
 		"stop_timeout": `5`, "memory_limit_mb": `6`, "cpu_shares": `7`, "storage_quota_mb": `8`, "storage_persist": `false`,
+		"network": `"none"`, "listen_fds": `true`, "sleep": `"freeze"`, "min_running": `1`, "wake_queue": `11`,
+		"domains": `["a.example"]`, "instance_domains": `{ "b.example" = "i" }`, "weight": `12`, "deploy": `"canary"`,
+		"canary_steps": `[5]`, "canary_seconds": `13`, "drain_timeout": `14`,
 		"instances": `["i"]`, "on_demand": `false`, "max_instances": `9`,
 	}
 	for _, f := range schema.ServiceFields() {

@@ -1,0 +1,77 @@
+package load
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/tenement/ten/schema"
+)
+
+// front judges how requests are to reach one service.
+func (r *ruleSet) front() {
+	if network, _ := r.values["network"].(string); network == string(schema.NetworkNone) {
+		if level, ok := r.values["isolation"].(string); ok && level != "namespace" {
+			r.fault("network", "invalid-value", fmt.Sprintf("an instance at isolation %q has no network of its own", level), `take network out, or set isolation = "namespace"`)
+		}
+	}
+	steps, _ := r.values["canary_steps"].([]any)
+	for i, step := range steps {
+		if i > 0 && step.(int64) <= steps[i-1].(int64) {
+			r.fault("canary_steps", "invalid-value", fmt.Sprintf("step %d is not above the one before it", step), "write the percentages in rising order, for example [10, 50]")
+			break
+		}
+	}
+	if deploy, _ := r.values["deploy"].(string); len(steps) > 0 && deploy != string(schema.DeployCanary) {
+		r.warn("canary_steps", `has no effect without deploy = "canary"`, `add deploy = "canary"`)
+	}
+	if idle, _ := r.values["idle_timeout"].(int64); idle == 0 && r.values["sleep"] != nil {
+		r.warn("sleep", "has no effect without idle_timeout: the instances never sleep", "add idle_timeout = 300")
+	}
+}
+
+// fault reports a field whose value has no meaning beside another.
+func (r *ruleSet) fault(field, code, message, hint string) {
+	p := r.node(field).atValue(code, joinPath(r.where, field), message)
+	p.Hint = hint
+	r.checker.report(p)
+	r.ok = false
+}
+
+// warn reports a field that does nothing.
+func (r *ruleSet) warn(field, message, hint string) {
+	p := r.node(field).atKey("no-effect", joinPath(r.where, field), message)
+	p.Hint, p.Severity = hint, schema.Warning
+	r.checker.report(p)
+}
+
+// domains: a host name leads to one service, and to one instance of it.
+func (b *betweener) domains() error {
+	owner := make(map[string]string)
+	claim := func(s *schema.Service, host, field string) error {
+		first, ok := owner[host]
+		if !ok {
+			owner[host] = s.Name
+			return nil
+		}
+		return b.at(s.Name, field, "domain-conflict", fmt.Sprintf("%q is also a name of service %s", host, first), "a host name belongs to one service; keep one of the two")
+	}
+	for _, s := range b.model.Services {
+		for _, host := range s.Domains {
+			if err := claim(s, host, "domains"); err != nil {
+				return err
+			}
+		}
+		for _, host := range slices.Sorted(maps.Keys(s.InstanceDomains)) {
+			if err := claim(s, host, "instance_domains"); err != nil {
+				return err
+			}
+			if id := s.InstanceDomains[host]; !s.OnDemand && !slices.Contains(s.Instances, id) {
+				if err := b.at(s.Name, "instance_domains", "undefined-instance", fmt.Sprintf("%q leads to instance %q, which is not declared", host, id), "add it to instances, or set on_demand = true"); err != nil {
+					return err
+				}
+			}
+		}
+	}
+	return nil
+}
