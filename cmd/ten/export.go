@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/compose"
+	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
 )
 
@@ -20,6 +21,7 @@ import (
 func exportTargets() []export.Target {
 	return []export.Target{
 		compose.Target(),
+		terraform.Target(),
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/schema"
 )
 
@@ -30,7 +31,7 @@ type exporter struct {
 	opts   export.Options
 	layout export.Layout
 	names  export.Names
-	ports  hostPorts
+	ports  map[string]int // by label, on the host
 	images map[string]export.Image
 	probes map[string]bool // services whose instances Compose can ask
 	losses []export.Loss
@@ -47,6 +48,9 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		images: map[string]export.Image{}, probes: map[string]bool{}, losses: losses,
 	}
 	if err := e.prepare(all); err != nil {
+		return export.Bundle{}, nil, err
+	}
+	if e.ports, err = docker.HostPorts(all, layout); err != nil {
 		return export.Bundle{}, nil, err
 	}
 	project := &types.Project{Name: o.Project, Services: types.Services{}, Volumes: types.Volumes{}}

@@ -10,6 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/schema"
 )
 
@@ -21,18 +22,6 @@ func load(t testing.TB, data []byte) (*types.Project, error) {
 		ConfigFiles: []types.ConfigFile{{Filename: file, Content: data}},
 		Environment: types.Mapping{},
 	}, func(o *loader.Options) { o.SetProjectName("shop", false) })
-}
-
-func TestWeightsComeBackExactly(t *testing.T) {
-	t.Parallel()
-	for w := uint32(1); w <= 10000; w++ {
-		if got := weightOf(shares(w)); got != int64(w) {
-			t.Errorf("weight %d becomes %d shares, of which runtimes make %d", w, shares(w), got)
-		}
-	}
-	if shares(100) != 1024 || shares(1) != 2 || shares(10000) != 262144 {
-		t.Errorf("the fixed points moved: %d %d %d", shares(1), shares(100), shares(10000))
-	}
 }
 
 func TestComposeLoadsItBack(t *testing.T) {
@@ -61,7 +50,7 @@ func TestComposeLoadsItBack(t *testing.T) {
 			t.Errorf("env %s: got %v, want %q", name, got, want)
 		}
 	}
-	if c.Restart != "no" || c.MemLimit != 300<<20 || c.MemSwapLimit != 300<<20 || weightOf(c.CPUShares) != 50 || c.StopSignal != "SIGQUIT" ||
+	if c.Restart != "no" || c.MemLimit != 300<<20 || c.MemSwapLimit != 300<<20 || c.CPUShares != int64(docker.Shares(50)) || c.StopSignal != "SIGQUIT" ||
 		time.Duration(*c.StopGracePeriod) != 3*time.Second || time.Duration(*c.HealthCheck.Interval) != 4*time.Second ||
 		time.Duration(*c.HealthCheck.StartPeriod) != 7*time.Second || c.HealthCheck.Test[6] != "/up?a=$b" || c.Build.Context != "/repo" {
 		t.Errorf("came back as %+v\n%+v", c, c.HealthCheck)

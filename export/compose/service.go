@@ -3,7 +3,6 @@ package compose
 import (
 	"cmp"
 	"fmt"
-	"hash/fnv"
 	"path"
 	"strconv"
 	"strings"
@@ -11,6 +10,7 @@ import (
 	"github.com/compose-spec/compose-go/v2/types"
 
 	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/schema"
 )
 
@@ -82,7 +82,7 @@ func (e *exporter) limits(s *schema.Service, c *types.ServiceConfig, first bool)
 	if s.CPUShares == 0 {
 		return
 	}
-	c.CPUShares = shares(s.CPUShares)
+	c.CPUShares = int64(docker.Shares(s.CPUShares))
 	if first {
 		e.lose(s, "cpu_shares", strconv.Itoa(int(s.CPUShares)), export.Converted,
 			"Docker counts shares on another scale, and older runtimes convert it in another way", fmt.Sprintf("cpu_shares: %d, which current runtimes make %d of", c.CPUShares, s.CPUShares))
@@ -133,12 +133,8 @@ func (e *exporter) network(in export.Instance, c *types.ServiceConfig, first boo
 		return err
 	}
 	if in.Port != 0 {
-		published, err := e.ports.take(in, e.layout)
-		if err != nil {
-			return err
-		}
 		c.Ports = []types.ServicePortConfig{{
-			Mode: "ingress", HostIP: "127.0.0.1", Target: uint32(in.Port), Published: strconv.Itoa(published), Protocol: "tcp",
+			Mode: "ingress", HostIP: "127.0.0.1", Target: uint32(in.Port), Published: strconv.Itoa(e.ports[in.Label()]), Protocol: "tcp",
 		}}
 	}
 	switch {
@@ -154,7 +150,7 @@ func (e *exporter) network(in export.Instance, c *types.ServiceConfig, first boo
 	}
 	own := e.images[s.Name].Dockerfile
 	c.HealthCheck = &types.HealthCheckConfig{
-		Test:        escapeAll(test(probe, in.Port, request, own != "")),
+		Test:        escapeAll(docker.Test(probe, in.Port, request, own != "")),
 		Interval:    ref(types.Duration(e.model.Settings.HealthCheckInterval)),
 		Timeout:     ref(types.Duration(export.ProbeTimeout)),
 		StartPeriod: ref(types.Duration(s.StartupTimeout)),
@@ -165,56 +161,4 @@ func (e *exporter) network(in export.Instance, c *types.ServiceConfig, first boo
 			"needs bash, wget or curl in the image of "+own)
 	}
 	return nil
-}
-
-// The probes: $1 is the port, $2 the path. Bash connects by itself, so that an
-// image needs no client; a good answer is 2xx or 3xx, redirects not followed.
-const (
-	connectScript = `exec 3<>"/dev/tcp/127.0.0.1/$1"`
-	httpScript    = connectScript + ` && printf 'GET %s HTTP/1.0\r\nHost: localhost:%s\r\nUser-Agent: ten-probe\r\nAccept: */*\r\n\r\n' "$2" "$1" >&3` +
-		` && read -r _ code _ <&3 && [ "$code" -ge 200 ] && [ "$code" -lt 400 ]`
-	// anyScript is for images that may have no bash.
-	anyScript = `if command -v bash >/dev/null; then exec bash -c "$0" probe "$1" "$2"; fi; ` +
-		`if command -v wget >/dev/null; then exec wget -q -O /dev/null "http://127.0.0.1:$1$2"; fi; exec curl -fsS -o /dev/null "http://127.0.0.1:$1$2"`
-)
-
-// test is the healthcheck of an instance that listens at a port.
-func test(probe export.Probe, port int, request string, anyImage bool) []string {
-	script := httpScript
-	if probe == export.ProbeConnect {
-		script, request = connectScript, "/"
-	}
-	if anyImage {
-		return []string{"CMD", "sh", "-c", anyScript, script, strconv.Itoa(port), request}
-	}
-	return []string{"CMD", "bash", "-c", script, "probe", strconv.Itoa(port), request}
-}
-
-// hostPorts hands out the ports of the host's loopback. A port follows from the
-// instance's name, so that it stays when other services come and go.
-type hostPorts struct{ taken map[int]bool }
-
-const firstHostPort, hostPortCount = 20000, 10000 // below what systems use for outgoing connections
-
-func (p *hostPorts) take(in export.Instance, l export.Layout) (int, error) {
-	if p.taken == nil {
-		p.taken = map[int]bool{}
-	}
-	if port := in.Service.Port; port != 0 && len(in.Service.Instances) == 1 {
-		if p.taken[port] {
-			return 0, l.Refuse(in.Service, "port", strconv.Itoa(port), "another service is published there", "give it another port")
-		}
-		p.taken[port] = true
-		return port, nil
-	}
-	h := fnv.New32a()
-	h.Write([]byte(in.Label()))
-	for i := range hostPortCount {
-		port := firstHostPort + (int(h.Sum32()%hostPortCount)+i)%hostPortCount
-		if !p.taken[port] {
-			p.taken[port] = true
-			return port, nil
-		}
-	}
-	return 0, l.Refuse(in.Service, "instances", strconv.Itoa(len(in.Service.Instances)), fmt.Sprintf("there are ports for %d instances on one host", hostPortCount), "split it into several projects")
 }

@@ -1,0 +1,73 @@
+package terraform
+
+import (
+	"path"
+
+	"github.com/hashicorp/hcl/v2/hclsyntax"
+	"github.com/hashicorp/hcl/v2/hclwrite"
+	"github.com/zclconf/go-cty/cty"
+)
+
+// label is the name of a resource, which may begin with no digit.
+func label(name string) string {
+	if name[0] <= '9' {
+		return "_" + name
+	}
+	return name
+}
+
+// inner is text as it stands between the quotes of a template.
+func inner(s string) string {
+	quoted := hclwrite.TokensForValue(cty.StringVal(s)).Bytes()
+	return string(quoted[1 : len(quoted)-1])
+}
+
+// beneath is the expression for a path that is relative to the output directory.
+func beneath(file string) string {
+	if path.Clean(file) == "." {
+		return `"${path.module}"`
+	}
+	return `"${path.module}/` + inner(file) + `"`
+}
+
+// text makes tokens of an expression that is written out.
+func text(expression string) hclwrite.Tokens {
+	return hclwrite.Tokens{{Type: hclsyntax.TokenIdent, Bytes: []byte(expression)}}
+}
+
+func raw(body *hclwrite.Body, s string) {
+	body.AppendUnstructuredTokens(hclwrite.Tokens{{Type: hclsyntax.TokenComment, Bytes: []byte(s)}})
+}
+
+// word sets text that is there.
+func word(body *hclwrite.Body, name, value string) {
+	if value != "" {
+		body.SetAttributeValue(name, cty.StringVal(value))
+	}
+}
+
+// number sets a number that is there.
+func number(body *hclwrite.Body, name string, value int) {
+	if value != 0 {
+		body.SetAttributeValue(name, cty.NumberIntVal(int64(value)))
+	}
+}
+
+// list sets a list that is there, a line for each of its entries where there
+// are several.
+func list(body *hclwrite.Body, name string, values []string) {
+	if len(values) == 0 {
+		return
+	}
+	if len(values) == 1 {
+		body.SetAttributeValue(name, cty.TupleVal([]cty.Value{cty.StringVal(values[0])}))
+		return
+	}
+	newline := &hclwrite.Token{Type: hclsyntax.TokenNewline, Bytes: []byte("\n")}
+	tokens := hclwrite.Tokens{{Type: hclsyntax.TokenOBrack, Bytes: []byte("[")}, newline}
+	for _, v := range values {
+		tokens = append(tokens, hclwrite.TokensForValue(cty.StringVal(v))...)
+		tokens = append(tokens, &hclwrite.Token{Type: hclsyntax.TokenComma, Bytes: []byte(",")}, newline)
+	}
+	body.SetAttributeRaw(name, append(tokens, &hclwrite.Token{Type: hclsyntax.TokenCBrack, Bytes: []byte("]")}))
+}
