@@ -14,12 +14,14 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/compose"
 	"github.com/tenement/ten/export/terraform"
+	"github.com/tenement/ten/export/fly"
 	"github.com/tenement/ten/schema"
 )
 
 // exportTargets is the one list of what a model can be exported to.
 func exportTargets() []export.Target {
 	return []export.Target{
+		fly.Target(),
 		compose.Target(),
 		terraform.Target(),
 	}
