@@ -62,7 +62,7 @@ var owners = map[string]struct {
 	why string
 }{
 	"cuelang.org/go":            {[]string{"schema/load"}, "a model is plain Go to everybody else"},
-	"github.com/pelletier":      {[]string{"schema/load", "schema/format", "export/intake"}, "configs are read in one place; format keeps comments, intake reads the files of others"},
+	"github.com/pelletier":      {[]string{"schema/load", "schema/format", "export/intake", "export/fly"}, "configs are read in one place; fly writes fly.toml, format keeps comments, intake reads the files of others"},
 	"github.com/go-git":         {[]string{"reconcile/source"}, "git is one kind of source"},
 	"modernc.org/sqlite":        {[]string{"reconcile/store"}, "every mutation is a typed command of the store"},
 	"github.com/spf13":          {[]string{"cmd/ten"}, "nothing below the command line knows of flags"},

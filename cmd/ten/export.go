@@ -13,8 +13,8 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/compose"
-	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/export/fly"
+	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
 )
 
