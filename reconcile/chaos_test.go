@@ -183,6 +183,19 @@ func (c *chaos) never() {
 	}
 }
 
+// answered waits for all who asked, and not for ever: the clock of a bubble runs
+// on while somebody is left waiting, and would keep the machine busy with it.
+func (c *chaos) answered() {
+	c.t.Helper()
+	all := make(chan struct{})
+	go func() { c.asking.Wait(); close(all) }()
+	select {
+	case <-all:
+	case <-time.After(30 * time.Minute):
+		c.t.Fatalf("somebody who asked the daemon for an apply or a wake was never answered; steps: %v", c.done)
+	}
+}
+
 func (c *chaos) peace() {
 	c.blindTo("", nil)
 	c.on(nil)
@@ -191,7 +204,7 @@ func (c *chaos) peace() {
 	for _, s := range []string{"", "api", "db", "job", "web", "old"} {
 		_, _ = c.daemon.Do(c.t.Context(), api.Command{Verb: api.VerbResume, Service: s})
 	}
-	c.asking.Wait()
+	c.answered()
 	c.pushModel("final", model(service("api", ids("a", "b")), service("db"), service("web", env("final"))))
 	c.awaitFor(20*time.Minute, "final", func() bool {
 		s := c.status()

@@ -335,7 +335,7 @@ func (l *Loop) Apply(ctx context.Context, r api.ApplyRequest, report func(api.Ev
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.runCtx.Done():
-			return errors.New("the daemon was stopped")
+			return errOver
 		}
 	}
 }

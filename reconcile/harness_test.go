@@ -44,6 +44,10 @@ type machine struct {
 	port     int
 }
 
+// longestTest bounds one test in the time of the wall: far above what one takes
+// on a busy machine with the race detector.
+const longestTest = 4 * time.Minute
+
 // daemon is one run of the Loop.
 type daemon struct {
 	*Loop
@@ -67,6 +71,10 @@ func onMachine(t *testing.T, test func(t *testing.T, m *machine)) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
+	// The clock of a bubble is no bound on what its goroutines burn. Only a panic
+	// ends them, and it shows where they are.
+	real := time.AfterFunc(longestTest, func() { panic(t.Name() + " is still busy after " + longestTest.String()) })
+	defer real.Stop()
 	synctest.Test(t, func(t *testing.T) {
 		m := &machine{
 			t: t, dir: dir, tree: snap.Tree, feed: newFeed(), probes: &probes{specs: map[int]runtimes.Spec{}},

@@ -122,6 +122,7 @@ type Loop struct {
 	submit    chan struct{} // a revision is waiting
 	kick      chan struct{} // something in dirty
 	running   chan struct{} // closed once Run has adopted what runs; before, nobody is answered
+	finished  chan struct{} // closed when Run returns: nobody is answered any more
 	downed    chan struct{} // closed by the down command
 	goingDown sync.Once
 	group     *errgroup.Group
@@ -182,26 +183,27 @@ func New(cfg Config) *Loop {
 		cfg.Publish = func(router.Update) {}
 	}
 	return &Loop{
-		cfg:     cfg,
-		log:     cfg.Log,
-		submit:  make(chan struct{}, 1),
-		kick:    make(chan struct{}, 1),
-		running: make(chan struct{}),
-		downed:  make(chan struct{}),
-		looked:  make(chan struct{}),
-		world:   map[runtimes.Key]*tracked{},
-		byID:    map[runtimes.ID][]*tracked{},
-		gone:    map[runtimes.Key]time.Time{},
-		alarms:  map[runtimes.ID]*time.Timer{},
-		after:   map[runtimes.ID]string{},
-		wakers:  map[runtimes.ID]*waker{},
-		past:    map[runtimes.ID][]time.Time{},
-		claimed: map[runtimes.ID]context.CancelCauseFunc{},
-		dirty:   map[runtimes.ID]bool{},
-		resting: map[runtimes.ID]time.Time{},
-		failed:  map[string]string{},
-		making:  map[string]chan struct{}{},
-		ports:   newPorts(),
+		cfg:      cfg,
+		log:      cfg.Log,
+		submit:   make(chan struct{}, 1),
+		kick:     make(chan struct{}, 1),
+		running:  make(chan struct{}),
+		finished: make(chan struct{}),
+		downed:   make(chan struct{}),
+		looked:   make(chan struct{}),
+		world:    map[runtimes.Key]*tracked{},
+		byID:     map[runtimes.ID][]*tracked{},
+		gone:     map[runtimes.Key]time.Time{},
+		alarms:   map[runtimes.ID]*time.Timer{},
+		after:    map[runtimes.ID]string{},
+		wakers:   map[runtimes.ID]*waker{},
+		past:     map[runtimes.ID][]time.Time{},
+		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
+		dirty:    map[runtimes.ID]bool{},
+		resting:  map[runtimes.ID]time.Time{},
+		failed:   map[string]string{},
+		making:   map[string]chan struct{}{},
+		ports:    newPorts(),
 	}
 }
 
@@ -213,6 +215,7 @@ var errDown = errors.New("stopped by ten down")
 func (l *Loop) Run(ctx context.Context) error {
 	group, inner := errgroup.WithContext(ctx)
 	l.group, l.runCtx, l.started = group, inner, time.Now()
+	defer close(l.finished)
 	defer l.disarm()
 	group.Go(func() error { return l.untilDown(inner) })
 	if err := l.restore(inner); err != nil {
@@ -378,11 +381,16 @@ func (l *Loop) dropBuilds(ctx context.Context) error {
 	return nil
 }
 
-// up waits until Run has adopted what runs.
+// errOver answers those who ask a daemon that has ended, or never got to serve.
+var errOver = errors.New("the daemon was stopped")
+
+// up waits until Run has adopted what runs, or has ended before it could.
 func (l *Loop) up(ctx context.Context) error {
 	select {
 	case <-l.running:
 		return nil
+	case <-l.finished:
+		return errOver
 	case <-ctx.Done():
 		return ctx.Err()
 	}

@@ -1,12 +1,15 @@
 package reconcile
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"sync/atomic"
 	"testing"
 	"time"
 
+	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
 )
@@ -122,6 +125,26 @@ func TestStoppedInstancesAreStartedByTheNextDaemon(t *testing.T) {
 		m.await("web is back", func() bool { return len(m.alive()) == 2 })
 		if s := m.status(); s.Revision.Applied != "r1" {
 			t.Errorf("status: %+v", s)
+		}
+	})
+}
+
+// TestWhoAsksADaemonThatNeverServedIsAnswered: one that is killed while it looks
+// at what runs answers those who ask it already, else they wait for ever.
+func TestWhoAsksADaemonThatNeverServedIsAnswered(t *testing.T) {
+	onMachine(t, func(t *testing.T, m *machine) {
+		m.start()
+		m.daemon.cancel() // before Run could adopt anything
+		ctx, cancel := context.WithTimeout(t.Context(), time.Hour)
+		defer cancel()
+		if err := m.daemon.Apply(ctx, api.ApplyRequest{Dir: "r1"}, func(api.Event) {}); !errors.Is(err, errOver) {
+			t.Errorf("apply: %v", err)
+		}
+		if _, err := m.daemon.Status(ctx); !errors.Is(err, errOver) {
+			t.Errorf("status: %v", err)
+		}
+		if err := m.daemon.Wake(ctx, runtimes.ID{Service: "web", Instance: "a"}); err == nil {
+			t.Error("woken by a daemon that has ended")
 		}
 	})
 }
