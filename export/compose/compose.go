@@ -54,6 +54,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		return export.Bundle{}, nil, err
 	}
 	project := &types.Project{Name: o.Project, Services: types.Services{}, Volumes: types.Volumes{}}
+	networks := types.Networks{}
 	for _, in := range all {
 		name := nameOf(in.Service.Name, in.ID)
 		if err := e.names.Take(name, in); err != nil {
@@ -64,9 +65,15 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 			return export.Bundle{}, nil, err
 		}
 		project.Services[name] = s
+		if in.Service.Network == schema.NetworkNone && in.Listen != export.ListenNowhere {
+			networks[name] = types.NetworkConfig{Internal: true}
+		}
 		if in.Service.StoragePersist {
 			project.Volumes[name] = types.VolumeConfig{}
 		}
+	}
+	if len(networks) > 0 {
+		project.Networks = networks
 	}
 	data, err := project.MarshalYAML()
 	if err != nil {
@@ -101,6 +108,12 @@ func (e *exporter) prepare(all []export.Instance) error {
 
 // wall refuses the levels that a container is not.
 func (e *exporter) wall(s *schema.Service) error {
+	if s.ListenFDs {
+		return e.layout.Refuse(s, "listen_fds", "true", "Docker passes no listening socket to a program", "let it listen at {port}, or ten export systemd")
+	}
+	if _, written := s.Fields["network"]; written && s.Network == schema.NetworkHost {
+		e.lose(s, "network", "host", export.Converted, "a container has a network of its own", "others find it by its name, "+nameOf(s.Name, "ID"))
+	}
 	switch s.Isolation {
 	case "vm":
 		return e.layout.Refuse(s, "isolation", "vm", "a container shares the kernel of its host", "ten export fly, where everything is a vm, or isolation = \"sandbox\"")

@@ -132,7 +132,16 @@ func (e *exporter) network(in export.Instance, c *types.ServiceConfig, first boo
 	if err != nil {
 		return err
 	}
-	if in.Port != 0 {
+	switch {
+	case s.Network == schema.NetworkNone && in.Listen == export.ListenNowhere:
+		c.NetworkMode = "none"
+	case s.Network == schema.NetworkNone:
+		name := nameOf(s.Name, in.ID)
+		c.Networks = map[string]*types.ServiceNetworkConfig{name: nil}
+		if first {
+			e.lose(s, "network", "none", export.Converted, "Docker publishes nothing of what has no network", "a network of its own without a way out, which your proxy has to join")
+		}
+	case in.Port != 0:
 		c.Ports = []types.ServicePortConfig{{
 			Mode: "ingress", HostIP: "127.0.0.1", Target: uint32(in.Port), Published: strconv.Itoa(e.ports[in.Label()]), Protocol: "tcp",
 		}}

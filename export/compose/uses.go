@@ -7,6 +7,7 @@ func uses() []export.Use {
 	const (
 		carried, converted, lost = export.Carried, export.Converted, export.Lost
 		noProxy                  = "Compose routes no requests"
+		aProxy                   = "put a proxy before the published ports"
 	)
 	return []export.Use{
 		{Field: "command", Kind: carried, As: "command, split into words"},
@@ -34,6 +35,18 @@ func uses() []export.Use {
 		{Field: "instances", Kind: carried, As: "one service for each"},
 		{Field: "on_demand", Kind: lost, Why: "Docker starts nothing when it is asked for", As: "every declared instance runs"},
 		{Field: "max_instances", Kind: lost, Why: "nobody but ten makes instances later"},
+		{Field: "network", Kind: converted, As: "host: the project's network; none: network_mode none, or a network without a way out", Why: "a container has a network of its own"},
+		{Field: "listen_fds", Kind: lost, Why: "Docker passes no listening socket; true is refused"},
+		{Field: "sleep", Kind: lost, Why: "Docker puts nothing to sleep"},
+		{Field: "min_running", Kind: carried, As: "all instances run"},
+		{Field: "wake_queue", Kind: lost, Why: noProxy},
+		{Field: "domains", Kind: lost, Why: noProxy, As: aProxy},
+		{Field: "instance_domains", Kind: lost, Why: noProxy, As: aProxy},
+		{Field: "weight", Kind: lost, Why: noProxy, As: aProxy},
+		{Field: "deploy", Kind: lost, Why: "Compose replaces at once"},
+		{Field: "canary_steps", Kind: lost, Why: "Compose replaces at once"},
+		{Field: "canary_seconds", Kind: lost, Why: "Compose replaces at once"},
+		{Field: "drain_timeout", Kind: lost, Why: "Docker sends the signal while requests are under way", As: "let the program end what it has begun when the signal comes"},
 
 		{Field: "settings.data_dir", Kind: converted, As: "where volumes are mounted", Why: "a relative one becomes /data"},
 		{Field: "settings.health_check_interval", Kind: carried, As: "healthcheck.interval"},
@@ -43,8 +56,8 @@ func uses() []export.Use {
 		{Field: "settings.backoff_max_ms", Kind: lost, Why: "Docker waits a minute at most"},
 		{Field: "settings.allow_removals", Kind: lost, Why: "Compose asks nobody", As: "docker compose up without --remove-orphans removes nothing"},
 
-		{Field: "routing.default", Kind: lost, Why: noProxy, As: "put a proxy before the published ports"},
-		{Field: "routing.subdomain", Kind: lost, Why: noProxy, As: "put a proxy before the published ports"},
-		{Field: "routing.path", Kind: lost, Why: noProxy, As: "put a proxy before the published ports"},
+		{Field: "routing.default", Kind: lost, Why: noProxy, As: aProxy},
+		{Field: "routing.subdomain", Kind: lost, Why: noProxy, As: aProxy},
+		{Field: "routing.path", Kind: lost, Why: noProxy, As: aProxy},
 	}
 }

@@ -3,6 +3,7 @@ package fly
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -46,10 +47,24 @@ func (e *exporter) app(in export.Instance) (Config, error) {
 	}
 	e.storage(in, &c)
 	c.Restart = e.restart(s)
-	if len(c.Mounts) == 0 && (len(c.Checks) > 0 || c.HTTPService != nil && len(c.HTTPService.Checks) > 0) {
-		c.Deploy.Strategy = "bluegreen" // the new one is healthy before the old one goes
-	}
+	e.strategy(s, &c)
 	return c, nil
+}
+
+// strategy lets the new one be healthy before the old one goes wherever Fly can.
+func (e *exporter) strategy(s *schema.Service, c *Config) {
+	checked := len(c.Checks) > 0 || c.HTTPService != nil && len(c.HTTPService.Checks) > 0
+	switch {
+	case len(c.Mounts) > 0 || !checked:
+		if _, written := s.Fields["deploy"]; written && s.Deploy != schema.DeployRolling {
+			e.lose(s, "deploy", string(s.Deploy), export.Converted, "Fly does that only without a volume and with a check", "rolling: the old one goes before the new one comes")
+		}
+	case s.Deploy == schema.DeployCanary:
+		c.Deploy.Strategy = "canary"
+		e.lose(s, "deploy", string(s.Deploy), export.Converted, "Fly's canary takes no share of the requests, only checks", "canary")
+	default:
+		c.Deploy.Strategy = "bluegreen"
+	}
 }
 
 func (e *exporter) lose(s *schema.Service, field, value string, kind export.Kind, why, instead string) {
@@ -116,7 +131,7 @@ func (e *exporter) clamp(s *schema.Service, field string, d, low, high time.Dura
 // answers HTTP, or a route leads to it. Anything else stays on Fly's private
 // network.
 func (e *exporter) public(s *schema.Service) bool {
-	return strings.HasPrefix(s.Health, "/") || e.routed[s.Name]
+	return strings.HasPrefix(s.Health, "/") || e.routed[s.Name] || len(s.Domains)+len(s.InstanceDomains) > 0
 }
 
 func (e *exporter) network(in export.Instance, c *Config) error {
@@ -131,7 +146,7 @@ func (e *exporter) network(in export.Instance, c *Config) error {
 	if e.public(s) {
 		c.HTTPService = &HTTPService{InternalPort: in.Port, AutoStopMachines: "off", AutoStartMachines: true, Processes: []string{group}}
 	}
-	e.idle(s, c)
+	e.idle(in, c)
 	if probe == export.ProbeNone {
 		return nil
 	}
@@ -165,14 +180,25 @@ func (e *exporter) interval(s *schema.Service) string {
 	return near.String()
 }
 
-func (e *exporter) idle(s *schema.Service, c *Config) {
+// idle lets Fly's proxy stop an app. Of a service with min_running the first so
+// many instances are kept awake.
+func (e *exporter) idle(in export.Instance, c *Config) {
+	s := in.Service
 	switch {
 	case s.IdleTimeout == 0:
+		return
 	case c.HTTPService == nil:
 		e.lose(s, "idle_timeout", s.IdleTimeout.String(), export.Lost, "Fly stops only what its proxy sends requests to", "set health to a path, or route to it")
+		return
+	case slices.Index(s.Instances, in.ID) < s.MinRunning:
+	case s.Sleep == schema.SleepFreeze:
+		c.HTTPService.AutoStopMachines = "suspend"
 	default:
 		c.HTTPService.AutoStopMachines = "stop"
-		e.lose(s, "idle_timeout", s.IdleTimeout.String(), export.Converted, "Fly's proxy looks every few minutes and takes no time for it", `auto_stop_machines = "stop"`)
+	}
+	e.lose(s, "idle_timeout", s.IdleTimeout.String(), export.Converted, "Fly's proxy looks every few minutes and takes no time for it", "auto_stop_machines")
+	if s.MinRunning > 0 {
+		e.lose(s, "min_running", strconv.Itoa(s.MinRunning), export.Converted, "each instance is an app of its own", "the first instances never stop")
 	}
 }
 
@@ -248,26 +274,47 @@ func quote(w string) string {
 
 // certificates are the commands for the host names that lead to an app.
 func (e *exporter) certificates(in export.Instance, app string) []string {
-	var steps []string
-	for _, host := range slices.Sorted(keys(e.model.Routing.Subdomain)) {
-		if e.model.Routing.Subdomain[host] != in.Service.Name {
-			continue
-		}
-		loss := export.Loss{
-			Field: "routing.subdomain." + host, Value: in.Service.Name, Kind: export.Converted,
-			Why: "host names are not in fly.toml", Instead: "fly certs add",
-		}
-		if len(in.Service.Instances) > 1 {
-			loss.Kind, loss.Instead = export.Lost, ""
-			loss.Why = "each instance is an app of its own, and a host name leads to one app"
-		} else {
-			steps = append(steps, "fly certs add "+quote(host)+" --app "+app)
-		}
-		if e.telling {
-			e.losses = append(e.losses, loss)
+	s := in.Service
+	steps := e.routes(in, app)
+	for _, host := range s.Domains {
+		loss := export.Loss{Service: s.Name, Field: "domains", Value: host}
+		steps = append(steps, e.certificate(loss, host, app, len(s.Instances) == 1)...)
+	}
+	for _, host := range slices.Sorted(maps.Keys(s.InstanceDomains)) {
+		if s.InstanceDomains[host] == in.ID {
+			e.telling = true
+			loss := export.Loss{Service: s.Name, Field: "instance_domains", Value: host}
+			steps = append(steps, e.certificate(loss, host, app, true)...)
 		}
 	}
 	return steps
+}
+
+func (e *exporter) routes(in export.Instance, app string) []string {
+	var steps []string
+	for _, host := range slices.Sorted(maps.Keys(e.model.Routing.Subdomain)) {
+		if e.model.Routing.Subdomain[host] == in.Service.Name {
+			loss := export.Loss{Field: "routing.subdomain." + host, Value: in.Service.Name}
+			steps = append(steps, e.certificate(loss, host, app, len(in.Service.Instances) == 1)...)
+		}
+	}
+	return steps
+}
+
+// certificate is the command for one host name, where it can lead to one app.
+func (e *exporter) certificate(loss export.Loss, host, app string, one bool) []string {
+	loss.Kind, loss.Why, loss.Instead = export.Converted, "host names are not in fly.toml", "fly certs add"
+	if !one {
+		loss.Kind, loss.Instead = export.Lost, "a host name for each: instance_domains"
+		loss.Why = "each instance is an app of its own, and a host name leads to one app"
+	}
+	if e.telling {
+		e.losses = append(e.losses, loss)
+	}
+	if !one {
+		return nil
+	}
+	return []string{"fly certs add " + quote(host) + " --app " + app}
 }
 
 // context is what an app is built from, as seen from the output directory.

@@ -6,8 +6,6 @@ package fly
 import (
 	"bytes"
 	"fmt"
-	"iter"
-	"maps"
 	"strings"
 
 	"github.com/pelletier/go-toml/v2"
@@ -88,10 +86,17 @@ func (e *exporter) prepare(in export.Instance, b *export.Bundle) error {
 	switch {
 	case s.Isolation == "wasm":
 		return e.layout.Refuse(s, "isolation", "wasm", "a Machine runs an image, not a module", "keep it on ten, or isolation = \"vm\" with a native build")
+	case s.ListenFDs:
+		return e.layout.Refuse(s, "listen_fds", "true", "Fly passes no listening socket to a program", "let it listen at {port}, or ten export systemd")
+	case s.Network == schema.NetworkNone:
+		return e.layout.Refuse(s, "network", "none", "every Machine reaches the internet", "leave it out, or ten export compose")
 	case in.Listen == export.ListenSocket:
 		return e.layout.Refuse(s, "socket", in.Socket, "Fly's proxy and its checks reach only ports", "let it listen at {port}, or ten export systemd")
 	}
 	e.telling = true
+	if _, written := s.Fields["network"]; written {
+		e.lose(s, "network", "host", export.Converted, "a Machine has a network of its own", "others find it as APP.internal")
+	}
 	if s.Isolation == "process" {
 		e.lose(s, "isolation", "process", export.Converted, "every instance gets a Machine of its own", "what it shared with the host it no longer sees")
 	}
@@ -139,5 +144,3 @@ func routed(m *schema.Model) map[string]bool {
 	}
 	return to
 }
-
-func keys(m map[string]string) iter.Seq[string] { return maps.Keys(m) }
