@@ -166,6 +166,15 @@ func (b *builder) prepare(all []export.Instance) error {
 
 // judgeWall refuses the levels that a container is not.
 func (b *builder) judgeWall(s *schema.Service) error {
+	switch {
+	case s.ListenFDs:
+		return b.layout.Refuse(s, "listen_fds", "true", "Docker passes no listening socket to a program", "let it listen at {port}, or ten export systemd")
+	case s.Network == schema.NetworkNone:
+		return b.layout.Refuse(s, "network", "none", "all containers are on the project's network", "leave it out, or ten export compose")
+	}
+	if _, written := s.Fields["network"]; written {
+		b.lose(s, "network", "host", export.Converted, "a container has a network of its own", "others find it by its name")
+	}
 	switch s.Isolation {
 	case "vm":
 		return b.layout.Refuse(s, "isolation", "vm", "a container shares the kernel of its host", `ten export fly, where everything is a vm, or isolation = "sandbox"`)
