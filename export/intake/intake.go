@@ -44,6 +44,8 @@ type Format struct {
 // Formats are all of them, in the order of the help.
 func Formats() []Format {
 	return []Format{
+		{Name: "compose", Files: "FILE", Short: "a compose.yaml of Docker Compose", read: one(readCompose)},
+		{Name: "dockerfile", Files: "FILE", Short: "a Dockerfile", read: one(readDockerfile)},
 		{Name: "procfile", Files: "FILE", Short: "a Procfile, as Heroku and Foreman run it", read: one(readProcfile)},
 	}
 }
