@@ -272,6 +272,8 @@ func past(op plan.Op) string {
 		return "replaced and healthy"
 	case plan.OpUpdate:
 		return "updated in place"
+	case plan.OpStop:
+		return "stopped"
 	case plan.OpRemove:
 		return "removed"
 	case plan.OpCleanup:
@@ -290,7 +292,7 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()
 		return nil // settings and routes are read from the model in force
 	case plan.OpUpdate:
 		return l.update(ctx, a)
-	case plan.OpRemove, plan.OpCleanup:
+	case plan.OpRemove, plan.OpCleanup, plan.OpStop:
 		return l.stopAll(ctx, d, a.ID, a.Old)
 	case plan.OpCreate, plan.OpStart, plan.OpReplace:
 		if err := l.stopAll(ctx, d, a.ID, a.Old); err != nil {

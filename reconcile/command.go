@@ -46,6 +46,8 @@ func (l *Loop) Do(ctx context.Context, c api.Command) (string, error) {
 		return l.doWake(ctx, c)
 	case api.VerbDown:
 		return l.doDown(ctx)
+	case api.VerbSpawn, api.VerbStop, api.VerbRestart, api.VerbWeight, api.VerbDeploy, api.VerbRoute:
+		return l.doHand(ctx, c)
 	}
 	return "", fmt.Errorf("unknown command %q", c.Verb)
 }

@@ -239,7 +239,7 @@ func service(name string, changes ...func(*schema.Service)) *schema.Service {
 	s := &schema.Service{
 		Name: name, Command: "{data_dir}/prog", Source: ".", Isolation: schema.Isolation(runtimes.Process),
 		Restart: schema.RestartAlways, StartupTimeout: 5 * time.Second, StopSignal: "SIGTERM", StopTimeout: time.Second,
-		StoragePersist: true, Instances: []string{"a"}, MaxInstances: 100, Env: map[string]string{},
+		StoragePersist: true, Weight: 100, Instances: []string{"a"}, MaxInstances: 100, Env: map[string]string{},
 		Fields: map[string]string{"command": `"prog"`, "source.tree": `"00ff"`},
 	}
 	for _, change := range changes {

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/host/router"
 	"github.com/tenement/ten/reconcile/source"
 	"github.com/tenement/ten/reconcile/store"
 	"github.com/tenement/ten/runtimes"
@@ -41,6 +42,7 @@ type machine struct {
 	lens     func(*runtimes.Instance) // what the daemon is shown in place of what is
 	attached map[runtimes.Key]bool    // output that is being read
 	logged   bytes.Buffer
+	routes   map[string]router.Endpoint
 	port     int
 }
 
@@ -117,12 +119,32 @@ func (m *machine) start() {
 		Log:      slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FreePort: m.freePort,
 		OpenDir:  m.feed.open,
+		Publish:  m.publish,
 	})
 	m.daemon = d
 	go func() {
 		d.err = d.Run(ctx)
 		close(d.ended)
 	}()
+}
+
+// publish keeps what a router was told last of each instance.
+func (m *machine) publish(u router.Update) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if u.Whole || m.routes == nil {
+		m.routes = map[string]router.Endpoint{}
+	}
+	for _, e := range u.Endpoints {
+		m.routes[e.ID.String()] = e
+	}
+}
+
+// route is what a router knows of an instance.
+func (m *machine) route(id string) router.Endpoint {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.routes[id]
 }
 
 // stop ends the daemon and waits for all of it.

@@ -140,6 +140,7 @@ type Loop struct {
 	failing  *desired // the one that is held
 	replan   bool     // current is to be planned once more: a person changed what it rests on
 	status   status
+	hands    map[runtimes.ID]store.Hand // what people did by hand, as the store has it
 	world    map[runtimes.Key]*tracked
 	byID     map[runtimes.ID][]*tracked              // the same
 	gone     map[runtimes.Key]time.Time              // stopped by this daemon, and when: a list that was begun before may still show it
@@ -161,6 +162,7 @@ type Loop struct {
 	making   map[string]chan struct{}                // sources and builds that somebody makes or removes; closed when done
 	ports    ports
 	awake    sync.Mutex // held while the awake ones are changed in the store
+	handing  sync.Mutex // writers of hands take turns
 }
 
 // desired is a revision on its way: its model, and the tree to take sources from.
@@ -191,6 +193,7 @@ func New(cfg Config) *Loop {
 		finished: make(chan struct{}),
 		downed:   make(chan struct{}),
 		looked:   make(chan struct{}),
+		hands:    map[runtimes.ID]store.Hand{},
 		world:    map[runtimes.Key]*tracked{},
 		byID:     map[runtimes.ID][]*tracked{},
 		gone:     map[runtimes.Key]time.Time{},
@@ -284,6 +287,9 @@ func (l *Loop) restore(ctx context.Context) error {
 		l.say(stateHeld, held.Reason, "push a fix, or run: ten retry")
 	}
 	if err := l.endInterrupted(ctx); err != nil {
+		return err
+	}
+	if err := l.restoreHands(ctx); err != nil {
 		return err
 	}
 	return l.adopt(ctx, d)

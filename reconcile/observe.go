@@ -88,6 +88,7 @@ func (l *Loop) observeMarks(ctx context.Context, d *desired, obs *plan.Observed)
 	if _, err := l.cfg.Store.Value(ctx, keyAwake, &obs.Awake); err != nil {
 		return err
 	}
+	obs.Hands = l.observeHands()
 	if d != nil {
 		if obs.Approved, err = l.cfg.Store.Approved(ctx, d.Revision); err != nil {
 			return err

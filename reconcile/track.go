@@ -327,23 +327,21 @@ func (l *Loop) publish() {
 	}
 }
 
-// changed tells whoever routes of one instance. Called with mu held.
-func (l *Loop) changed(id runtimes.ID) {
-	if l.force == nil {
-		return
-	}
-	if s := l.force.Model.Service(id.Service); s != nil {
-		l.cfg.Publish(router.Update{Model: l.force.Model, Endpoints: []router.Endpoint{l.endpoint(s, id)}})
-	}
-}
-
 // endpoints are all instances that a request may reach: the declared ones, and
 // those that live without being declared. Called with mu held.
 func (l *Loop) endpoints(m *schema.Model) []router.Endpoint {
 	undeclared := map[string][]string{}
-	for id := range l.byID {
+	add := func(id runtimes.ID) {
 		if s := m.Service(id.Service); s != nil && !slices.Contains(s.Instances, id.Instance) {
 			undeclared[id.Service] = append(undeclared[id.Service], id.Instance)
+		}
+	}
+	for id := range l.byID {
+		add(id)
+	}
+	for id, h := range l.hands {
+		if h.Spawned && len(l.byID[id]) == 0 {
+			add(id)
 		}
 	}
 	var all []router.Endpoint
@@ -359,7 +357,7 @@ func (l *Loop) endpoints(m *schema.Model) []router.Endpoint {
 
 // endpoint is one instance as a router sees it. Called with mu held.
 func (l *Loop) endpoint(s *schema.Service, id runtimes.ID) router.Endpoint {
-	e := router.Endpoint{ID: id, Weight: s.Weight, Wakes: slices.Contains(s.Instances, id.Instance) || len(l.byID[id]) > 0}
+	e := router.Endpoint{ID: id, Weight: l.weight(s, id), Wakes: l.wakes(s, id)}
 	for _, t := range l.byID[id] {
 		if t.open && !t.over() {
 			e.Serving = append(e.Serving, router.Incarnation{Key: t.key, Level: t.level, Network: t.spec.Network, Address: t.address})

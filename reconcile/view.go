@@ -119,7 +119,7 @@ func (l *Loop) Instances(ctx context.Context, all bool) ([]api.Instance, error) 
 	for _, in := range obs.Instances {
 		there[in.Spec.Key.ID] = true
 		if all || in.Phase.Alive() {
-			rows = append(rows, l.row(in))
+			rows = append(rows, l.row(d, in))
 		}
 	}
 	if all && d != nil {
@@ -134,12 +134,13 @@ func (l *Loop) Instances(ctx context.Context, all bool) ([]api.Instance, error) 
 	return rows, nil
 }
 
-func (l *Loop) row(in plan.Instance) api.Instance {
+func (l *Loop) row(d *desired, in plan.Instance) api.Instance {
 	r := api.Instance{
 		Service: in.Spec.Key.Service, ID: in.Spec.Key.Instance, Isolation: in.Spec.Level,
 		Phase: in.Phase, Health: in.Health, Pid: in.Pid, Address: in.Address, StartedAt: in.StartedAt,
-		Restarts: in.Restarts, Weight: 100, Revision: in.Spec.Revision, Digest: in.Spec.Digest,
+		Restarts: in.Restarts, Revision: in.Spec.Revision, Digest: in.Spec.Digest,
 	}
+	l.asked(&r, d)
 	switch {
 	case in.Exit != nil:
 		r.Note = in.Exit.String()
@@ -147,6 +148,27 @@ func (l *Loop) row(in plan.Instance) api.Instance {
 		r.Note = in.HealthText
 	}
 	return r
+}
+
+// asked adds to a row what people and requests ask of the instance.
+func (l *Loop) asked(r *api.Instance, d *desired) {
+	id := runtimes.ID{Service: r.Service, Instance: r.ID}
+	r.Weight = 100
+	l.mu.Lock()
+	if d != nil {
+		if s := d.Model.Service(r.Service); s != nil {
+			r.Weight = l.weight(s, id)
+		}
+	}
+	h := l.hands[id]
+	l.mu.Unlock()
+	r.ByHand = h.Spawned || h.Stopped || h.Weight != nil
+	if h.Stopped {
+		r.Note = "stopped by " + h.By
+	}
+	if l.cfg.Traffic != nil {
+		r.Open, r.LastRequest = l.cfg.Traffic.Activity(id)
+	}
 }
 
 // absent lists declared instances of which nothing is on the machine.
@@ -162,8 +184,9 @@ func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed)
 			}
 			r := api.Instance{
 				Service: s.Name, ID: id, Isolation: runtimes.Level(s.Isolation), Phase: runtimes.Stopped,
-				Health: runtimes.Unknown, Weight: 100, Revision: d.Revision, Digest: s.Digest,
+				Health: runtimes.Unknown, Revision: d.Revision, Digest: s.Digest,
 			}
+			l.asked(&r, d)
 			if s.OnDemand {
 				r.Phase = runtimes.Sleeping
 			}

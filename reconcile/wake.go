@@ -39,6 +39,9 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 			return err
 		}
 	}
+	if err := l.unstop(ctx, s, id); err != nil {
+		return err
+	}
 	w := l.waker(id)
 	if w == nil {
 		return nil
@@ -150,9 +153,17 @@ var instanceID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
 
 // mayWake says whether an instance that git does not declare may be woken.
 func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
-	if !s.OnDemand && len(s.Instances) > 0 {
+	l.mu.Lock()
+	spawned := l.hands[id].Spawned
+	l.mu.Unlock()
+	if !s.OnDemand && len(s.Instances) > 0 && !spawned {
 		return fmt.Errorf("%s is not declared, and %s is not on_demand", id, s.Name)
 	}
+	return l.fitsIn(s, id)
+}
+
+// fitsIn says whether an id is one, and whether there is room for it.
+func (l *Loop) fitsIn(s *schema.Service, id runtimes.ID) error {
 	if !instanceID.MatchString(id.Instance) {
 		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
 	}
@@ -164,6 +175,11 @@ func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
 	for key := range l.world {
 		if key.Service == s.Name {
 			there[key.Instance] = true
+		}
+	}
+	for other, h := range l.hands {
+		if other.Service == s.Name && h.Spawned {
+			there[other.Instance] = true
 		}
 	}
 	l.mu.Unlock()
@@ -185,6 +201,20 @@ func (l *Loop) setAwake(ctx context.Context, id runtimes.ID) error {
 		return nil
 	}
 	return l.cfg.Store.SetValue(ctx, keyAwake, append(awake, id))
+}
+
+// setAsleep notes that an instance is wanted no more until somebody asks again.
+func (l *Loop) setAsleep(ctx context.Context, id runtimes.ID) error {
+	l.awake.Lock()
+	defer l.awake.Unlock()
+	var awake []runtimes.ID
+	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
+		return err
+	}
+	if !slices.Contains(awake, id) {
+		return nil
+	}
+	return l.cfg.Store.SetValue(ctx, keyAwake, slices.DeleteFunc(awake, func(other runtimes.ID) bool { return other == id }))
 }
 
 func (l *Loop) doWake(ctx context.Context, c api.Command) (string, error) {

@@ -26,6 +26,11 @@ func (c candidate) runs() bool { return c.Phase == runtimes.Starting || c.Phase 
 // decide says what happens to one desired instance, given all incarnations that
 // were found of it, oldest first.
 func (r *round) decide(s *schema.Service, id runtimes.ID, incs []Instance) {
+	hand := r.handed(id)
+	if hand.Stopped {
+		r.halt(hand, incs)
+		return
+	}
 	r.wanted++
 	if len(incs) == 0 {
 		if !s.OnDemand || r.awake[id] {
@@ -42,6 +47,10 @@ func (r *round) decide(s *schema.Service, id runtimes.ID, incs []Instance) {
 		}
 	}
 	if c := newest(cands, func(c candidate) bool { return c.runs() && c.fits() }); c != nil {
+		if c.Spec.Key.Generation <= hand.Restart {
+			r.renew(s, hand, cands)
+			return
+		}
 		r.fitting(s, cands, *c)
 		return
 	}

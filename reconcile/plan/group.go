@@ -58,7 +58,7 @@ func (a Action) symbol() string {
 		return "+"
 	case OpReplace:
 		return "-/+"
-	case OpRemove, OpCleanup:
+	case OpRemove, OpCleanup, OpStop:
 		return "-"
 	}
 	if a.Drift {
@@ -88,6 +88,8 @@ func (a Action) verb() string {
 		return "update in place"
 	case OpReload:
 		return "reload, no process is touched"
+	case OpStop:
+		return "stop"
 	case OpRemove:
 		return "remove"
 	case OpCleanup:

@@ -40,6 +40,7 @@ func New(desired Desired, observed Observed) Plan {
 	r.sort()
 	p.Actions = append(p.Actions, r.actions...)
 	p.Summary = r.summary()
+	p.ByHand = r.byHand()
 	for _, a := range p.Actions {
 		if a.Blocked == nil && a.NotBefore.After(observed.Now) && (p.Next.IsZero() || a.NotBefore.Before(p.Next)) {
 			p.Next = a.NotBefore
@@ -159,7 +160,7 @@ func (r *round) service(s *schema.Service, found []Instance) {
 		default:
 			var incs []Instance
 			incs, found = cutID(found)
-			if !registered(incs) {
+			if !registered(incs) && !r.handed(incs[0].Spec.Key.ID).Spawned {
 				r.declared++
 			}
 			r.decide(s, incs[0].Spec.Key.ID, incs)
@@ -169,7 +170,7 @@ func (r *round) service(s *schema.Service, found []Instance) {
 }
 
 // ids gives the desired instances of a service, sorted: the declared ones, those
-// registered by API, and undeclared ones that somebody asked for, where the
+// that a person spawned, and undeclared ones that somebody asked for, where the
 // service allows that. Those that run go first when its bound cuts off some.
 func (r *round) ids(s *schema.Service, found []Instance) []string {
 	var extra []string
@@ -182,6 +183,9 @@ func (r *round) ids(s *schema.Service, found []Instance) []string {
 		if found[i].Registered {
 			add(found[i].Spec.Key.Instance)
 		}
+	}
+	for _, id := range r.spawned(s.Name) {
+		add(id)
 	}
 	room := func() bool { return s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances }
 	if s.OnDemand || len(s.Instances) == 0 {
@@ -281,6 +285,8 @@ func (r *round) summary() Summary {
 			s.Restart++
 		case OpReplace:
 			s.Replace++
+		case OpStop:
+			s.Stop++
 		case OpRemove:
 			s.Remove++
 		}

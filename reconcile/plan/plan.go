@@ -47,6 +47,8 @@ type Observed struct {
 	// that ended stays so if its restart policy says that: who asks for it again
 	// removes the ended incarnation first.
 	Awake []runtimes.ID `json:"awake,omitempty"`
+	// Hands is what people did by hand, sorted by ID.
+	Hands []Hand `json:"hands,omitempty"`
 }
 
 // Host is what of the machine bears on a plan.
@@ -97,6 +99,7 @@ const (
 	OpStart   Op = "start"   // starts again an instance that ended or is unhealthy
 	OpRestart Op = "restart" // starts a new incarnation, waits until healthy, then stops the old
 	OpReplace Op = "replace" // stops the old incarnation, then starts the new: a gap in service
+	OpStop    Op = "stop"    // stops an instance that is to stand still
 	OpRemove  Op = "remove"  // stops an instance that is desired no more
 	OpCleanup Op = "cleanup" // removes the leftover of a superseded incarnation
 )
@@ -194,6 +197,7 @@ type Summary struct {
 	Reload    int `json:"reload"`
 	Restart   int `json:"restart"`
 	Replace   int `json:"replace"`
+	Stop      int `json:"stop"` // to stand still
 	Remove    int `json:"remove"`
 	Cleanup   int `json:"cleanup"`
 	Blocked   int `json:"blocked"`
@@ -212,8 +216,10 @@ type Plan struct {
 	Ahead         int      `json:"ahead,omitempty"`
 	Base          string   `json:"base,omitempty"` // the revision applied before
 	Actions       []Action `json:"actions"`
-	Guard         *Guard   `json:"guard,omitempty"`
-	Summary       Summary  `json:"summary"`
+	// ByHand is what stands beside the repository because a person did it.
+	ByHand  []Hand  `json:"by_hand,omitempty"`
+	Guard   *Guard  `json:"guard,omitempty"`
+	Summary Summary `json:"summary"`
 	// Next is when a delayed action becomes due; zero = nothing is waiting.
 	Next time.Time `json:"next,omitzero"`
 }

@@ -49,6 +49,7 @@ func (p Plan) Text(w io.Writer, opt TextOptions) error {
 	t.section("Drift - the world moved since "+since+", and is put right:", drift)
 	t.section("Changes:", changes)
 	t.blocked(blocked)
+	t.byHand(p.ByHand)
 	t.footer(p)
 	return t.w.Flush()
 }
@@ -78,7 +79,7 @@ func (t *text) paint(color, s string) string {
 
 func colorOf(a Action) string {
 	switch {
-	case a.Op == OpRemove || a.Op == OpReplace:
+	case a.Op == OpRemove || a.Op == OpReplace || a.Op == OpStop:
 		return red
 	case a.Op == OpCreate:
 		return green
@@ -267,6 +268,22 @@ func (t *text) blocked(actions []Action) {
 		if b.Hint != "" {
 			t.printf("      hint: %s\n", b.Hint)
 		}
+	}
+	t.printf("\n")
+}
+
+// byHand writes what stands beside the repository, with who said so and when.
+func (t *text) byHand(hands []Hand) {
+	if len(hands) == 0 {
+		return
+	}
+	t.printf("%s\n", t.paint(bold, "By hand, beside what the repository says:"))
+	for i, h := range hands {
+		if i == screenful && !t.opt.Full {
+			t.printf("    ... and %d more\n", len(hands)-i)
+			break
+		}
+		t.printf("    %s, by %s on %s\n", h, h.By, h.At.UTC().Format("2006-01-02 15:04 UTC"))
 	}
 	t.printf("\n")
 }

@@ -55,6 +55,17 @@ var migrations = []string{
 		key  TEXT PRIMARY KEY,
 		json TEXT NOT NULL
 	) STRICT, WITHOUT ROWID;`,
+	`CREATE TABLE hand (
+		service  TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		spawned  INTEGER NOT NULL,
+		stopped  INTEGER NOT NULL,
+		weight   INTEGER,
+		restart  INTEGER NOT NULL,
+		by       TEXT NOT NULL,
+		at       INTEGER NOT NULL,
+		PRIMARY KEY (service, instance)
+	) STRICT, WITHOUT ROWID;`,
 }
 
 // migrate runs what the file has not run yet, all of it or nothing.
