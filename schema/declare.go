@@ -196,7 +196,73 @@ func (s *Settings) set(field string, v any) {
 	case "allow_removals":
 		s.AllowRemovals = v.(bool)
 	default:
+		s.setFront(field, v)
+	}
+}
+
+// setFront gives the settings of the front door their value.
+func (s *Settings) setFront(field string, v any) {
+	switch field {
+	case "domain":
+		s.Domain = v.(string)
+	case "bind":
+		s.Bind = v.(string)
+	case "port":
+		s.Port = int(v.(int64))
+	case "trusted_proxies":
+		s.TrustedProxies = stringList(v)
+	case "proxy_protocol":
+		s.ProxyProtocol = v.(bool)
+	case "max_header_kb":
+		s.MaxHeaderKB = int(v.(int64))
+	case "max_body_mb":
+		s.MaxBodyMB = int(v.(int64))
+	case "tls":
+		s.TLS = NewTLS(v.(map[string]any))
+	default:
 		panic("schema: no such setting: " + field)
+	}
+}
+
+// NewTLS applies the defaults to a [settings.tls] table that passed schema/load;
+// nil gives what holds when TLS is switched on without one.
+func NewTLS(v Values) TLS {
+	var t TLS
+	for _, def := range TLSDefaults() {
+		t.set(def.Field, def.Value)
+	}
+	for field, value := range v {
+		t.set(field, value)
+	}
+	return t
+}
+
+func (t *TLS) set(field string, v any) {
+	switch field {
+	case "enabled":
+		t.Enabled = v.(bool)
+	case "acme_email":
+		t.ACMEEmail = v.(string)
+	case "domain":
+		t.Domain = v.(string)
+	case "cache_dir":
+		t.CacheDir = v.(string)
+	case "staging":
+		t.Staging = v.(bool)
+	case "https_port":
+		t.HTTPSPort = int(v.(int64))
+	case "http_port":
+		t.HTTPPort = int(v.(int64))
+	case "dns_provider":
+		t.DNSProvider = v.(string)
+	case "acme_ca":
+		t.ACMECA = v.(string)
+	case "acme_ca_root":
+		t.ACMECARoot = v.(string)
+	case "certificates":
+		t.Certificates = stringMap(v)
+	default:
+		panic("schema: no such field of settings.tls: " + field)
 	}
 }
 
@@ -231,6 +297,10 @@ func serviceFields(v Values) map[string]string {
 func ModelFields(settings, routing Values) map[string]string {
 	fields := make(map[string]string)
 	for name, value := range settings {
+		if _, ok := value.(map[string]any); ok {
+			spread(fields, "settings."+name+".", value)
+			continue
+		}
 		fields["settings."+name] = Canonical(value)
 	}
 	for name, value := range routing {

@@ -3,11 +3,14 @@ package schema
 // DefaultsVersion grows whenever a value below changes, so that a host can tell
 // a change of ten from a change of the repository. Defaults are never part of
 // Fields or Digest: a new version of ten with other defaults restarts nothing.
-const DefaultsVersion = 2
+const DefaultsVersion = 3
 
 // DefaultMaxInstances bounds the instances of a service that sets no
 // max_instances and declares fewer.
 const DefaultMaxInstances = 1000
+
+// DefaultDomain is the domain of a host whose config names none.
+const DefaultDomain = "localhost"
 
 // DefaultCanarySteps are the steps of a canary that names none.
 func DefaultCanarySteps() []int { return []int{10, 50} }
@@ -52,5 +55,19 @@ func SettingsDefaults() []Default {
 		{"backoff_base_ms", int64(1000)},
 		{"backoff_max_ms", int64(60000)},
 		{"allow_removals", false},
+		{"domain", DefaultDomain},
+		{"proxy_protocol", false},
+		{"max_header_kb", int64(64)},
+		{"max_body_mb", int64(0)},
+	}
+}
+
+// TLSDefaults are the defaults of #TLS.
+func TLSDefaults() []Default {
+	return []Default{
+		{"enabled", false},
+		{"staging", false},
+		{"https_port", int64(443)},
+		{"http_port", int64(80)},
 	}
 }

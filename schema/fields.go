@@ -13,6 +13,7 @@ const (
 	KindInts         FieldKind = "a list of whole numbers"
 	KindStringMap    FieldKind = "a table of strings"
 	KindDependencies FieldKind = "a list of services"
+	KindTable        FieldKind = "a table"  // with fields of its own
 	KindAny          FieldKind = "anything" // a field that this build refuses whatever its value
 )
 
@@ -31,9 +32,10 @@ type Field struct {
 
 // Names in words, for messages about values that don't fit.
 const (
-	wantsName = "a name of lower-case letters, digits, - and _, at most 63 long, for example web"
-	wantsHost = "a host name in lower case, for example shop.example.com"
-	wantsID   = "an id of lower-case letters, digits and -, at most 63 long, for example prod"
+	wantsName   = "a name of lower-case letters, digits, - and _, at most 63 long, for example web"
+	wantsHost   = "a host name in lower case, for example shop.example.com"
+	wantsDomain = "a domain in lower case, for example example.com"
+	wantsID     = "an id of lower-case letters, digits and -, at most 63 long, for example prod"
 )
 
 // IsolationLevels are the values of isolation, weakest wall first.
@@ -125,8 +127,37 @@ func SettingsFields() []Field {
 		{Name: "backoff_base_ms", Kind: KindInt},
 		{Name: "backoff_max_ms", Kind: KindInt},
 		{Name: "allow_removals", Kind: KindBool},
-		{Name: "tls", Kind: KindAny, Later: true},
+		{Name: "domain", Kind: KindString, Wants: wantsDomain},
+		{Name: "bind", Kind: KindString, Wants: "an IP address, for example 127.0.0.1"},
+		{Name: "port", Kind: KindInt},
+		{Name: "trusted_proxies", Kind: KindStrings, Wants: "an IP address or network, for example 10.0.0.0/8"},
+		{Name: "proxy_protocol", Kind: KindBool},
+		{Name: "max_header_kb", Kind: KindInt},
+		{Name: "max_body_mb", Kind: KindInt},
+		{Name: "tls", Kind: KindTable},
 	}
+}
+
+// TLSFields are the fields of #TLS, in its order.
+func TLSFields() []Field {
+	return []Field{
+		{Name: "enabled", Kind: KindBool},
+		{Name: "acme_email", Kind: KindString, Wants: "an e-mail address, for example ops@example.com"},
+		{Name: "domain", Kind: KindString, Wants: wantsDomain},
+		{Name: "cache_dir", Kind: KindString, Wants: "a path"},
+		{Name: "staging", Kind: KindBool},
+		{Name: "https_port", Kind: KindInt},
+		{Name: "http_port", Kind: KindInt},
+		{Name: "dns_provider", Kind: KindString, Enum: DNSProviders()},
+		{Name: "acme_ca", Kind: KindString, Wants: "a URL that begins with https://"},
+		{Name: "acme_ca_root", Kind: KindString, Wants: "a path"},
+		{Name: "certificates", Kind: KindStringMap, WantsKey: "the path of a certificate", Wants: "the path of its key"},
+	}
+}
+
+// DNSProviders are the values of dns_provider.
+func DNSProviders() []string {
+	return []string{"cloudflare", "route53", "hetzner", "gandi", "acmedns", "rfc2136"}
 }
 
 // RoutingFields are the fields of #Routing, in its order.

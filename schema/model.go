@@ -86,6 +86,30 @@ type Settings struct {
 	BackoffBase         time.Duration `json:"backoff_base"`
 	BackoffMax          time.Duration `json:"backoff_max"`
 	AllowRemovals       bool          `json:"allow_removals"`
+
+	Domain         string   `json:"domain"`
+	Bind           string   `json:"bind,omitempty"`            // "" = every address
+	Port           int      `json:"port,omitempty"`            // for plain HTTP; 0 = not written
+	TrustedProxies []string `json:"trusted_proxies,omitempty"` // addresses and networks
+	ProxyProtocol  bool     `json:"proxy_protocol,omitempty"`
+	MaxHeaderKB    int      `json:"max_header_kb"`
+	MaxBodyMB      int      `json:"max_body_mb,omitempty"` // 0 = no limit
+	TLS            TLS      `json:"tls,omitzero"`
+}
+
+// TLS is the [settings.tls] table with defaults applied.
+type TLS struct {
+	Enabled      bool              `json:"enabled"`
+	ACMEEmail    string            `json:"acme_email,omitempty"`
+	Domain       string            `json:"domain,omitempty"`    // "" = that of the settings
+	CacheDir     string            `json:"cache_dir,omitempty"` // as written; "" = acme in the data directory
+	Staging      bool              `json:"staging,omitempty"`
+	HTTPSPort    int               `json:"https_port,omitempty"`
+	HTTPPort     int               `json:"http_port,omitempty"`
+	DNSProvider  string            `json:"dns_provider,omitempty"`
+	ACMECA       string            `json:"acme_ca,omitempty"`
+	ACMECARoot   string            `json:"acme_ca_root,omitempty"`
+	Certificates map[string]string `json:"certificates,omitempty"` // certificate file to key file
 }
 
 // Routing is the [routing] table.

@@ -18,7 +18,7 @@ type checker struct {
 	err    error // the first of good's; all that follows is void
 	cut    bool  // the file could not be read to its end, so more may follow
 
-	service, dependency, settings, routing *fieldTable
+	service, dependency, settings, tls, routing *fieldTable
 
 	tables []string // the names of #Config
 }
@@ -47,6 +47,7 @@ func (r *run) newChecker() *checker {
 		service:    newFieldTable("#Service", schema.ServiceFields()),
 		dependency: newFieldTable("#Dependency", schema.DependencyFields()),
 		settings:   newFieldTable("#Settings", schema.SettingsFields()),
+		tls:        newFieldTable("#TLS", schema.TLSFields()),
 		routing:    newFieldTable("#Routing", schema.RoutingFields()),
 		tables:     names(schema.ConfigFields()),
 	}
@@ -112,6 +113,13 @@ func (c *checker) field(t *fieldTable, f *schema.Field, n *node, values schema.V
 	if !c.kind(f, child, at) {
 		c.judgeRest(t, f, child, values, at)
 		return false
+	}
+	if f.Kind == schema.KindTable { // tls is the only one
+		inner, ok := c.table(c.tls, child, at)
+		if ok {
+			values[name] = map[string]any(inner)
+		}
+		return ok
 	}
 	if f.Kind != schema.KindDependencies {
 		values[name] = child.value()
@@ -208,7 +216,7 @@ func (c *checker) judgeFields(t *fieldTable, n *node, values schema.Values, wher
 	ok := true
 	for _, key := range n.keys {
 		f := t.byName[key]
-		if f == nil || f.Kind == schema.KindDependencies {
+		if f == nil || f.Kind == schema.KindDependencies || f.Kind == schema.KindTable {
 			continue
 		}
 		name := canonical(f)
@@ -266,6 +274,8 @@ func (c *checker) kind(f *schema.Field, n *node, where string) bool {
 		return c.list(f, n, where, stringNode, true)
 	case schema.KindStringMap:
 		return c.stringMap(f, n, where)
+	case schema.KindTable:
+		return c.scalar(n, tableNode, string(f.Kind), where)
 	}
 	return true
 }

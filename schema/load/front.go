@@ -3,7 +3,9 @@ package load
 import (
 	"fmt"
 	"maps"
+	"net/netip"
 	"slices"
+	"strings"
 
 	"github.com/tenement/ten/schema"
 )
@@ -74,4 +76,52 @@ func (b *betweener) domains() error {
 		}
 	}
 	return nil
+}
+
+// address is an IP address to listen on.
+func (r *ruleSet) address(s string) (code, message, hint string) {
+	if _, err := netip.ParseAddr(s); err != nil {
+		return "invalid-value", fmt.Sprintf("%q is not an IP address", s), `write one, for example "127.0.0.1", or "::" for all`
+	}
+	return "", "", ""
+}
+
+// network is an IP address or a network of them.
+func (r *ruleSet) network(s string) (code, message, hint string) {
+	_, err := netip.ParseAddr(s)
+	if strings.Contains(s, "/") {
+		_, err = netip.ParsePrefix(s)
+	}
+	if err != nil {
+		return "invalid-value", fmt.Sprintf("%q is not an IP address or network", s), `write one, for example "10.0.0.0/8"`
+	}
+	return "", "", ""
+}
+
+// tlsRules judges what the fields of [settings.tls] mean together.
+func (c *checker) tlsRules(n *node, settings schema.Values) {
+	v, ok := settings["tls"].(map[string]any)
+	if !ok {
+		return
+	}
+	r := &ruleSet{checker: c, table: n, where: "settings.tls", values: v, ok: true}
+	r.text("cache_dir", r.noTilde)
+	r.text("acme_ca_root", r.noTilde)
+	t := schema.NewTLS(v)
+	if t.HTTPPort == t.HTTPSPort {
+		field := "http_port"
+		if v[field] == nil {
+			field = "https_port"
+		}
+		r.fault(field, "invalid-value", fmt.Sprintf("HTTP and HTTPS can't both have port %d", t.HTTPPort), "give them two ports, for example 80 and 443")
+	}
+	if t.Staging && t.ACMECA != "" {
+		r.fault("staging", "invalid-value", "has no meaning beside acme_ca, which names another authority", "keep one of the two")
+	}
+	if t.Domain == schema.DefaultDomain {
+		r.fault("domain", "invalid-value", "nobody gives certificates for localhost", "write the domain that leads to this host")
+	}
+	if t.Enabled && t.ACMEEmail == "" && len(t.Certificates) == 0 {
+		r.fault("enabled", "missing-key", "needs acme_email, the address that the certificate authority writes to", `add acme_email = "you@example.com", or certificates of your own`)
+	}
 }

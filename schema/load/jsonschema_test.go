@@ -64,6 +64,7 @@ func generate(t *testing.T) string {
 	defs := doc["$defs"].(map[string]any)
 	annotate(defs["Service"], schema.ServiceFields())
 	annotate(defs["Settings"], schema.SettingsFields())
+	annotate(defs["TLS"], schema.TLSFields())
 	out, err := json.MarshalIndent(doc, "", "  ")
 	if err != nil {
 		t.Fatal(err)
@@ -130,7 +131,7 @@ func annotate(def any, fields []schema.Field) {
 			"title": f.Name, "description": p["description"].(string) + " Not supported by this build.", "not": map[string]any{},
 		}
 	}
-	for _, d := range append(schema.ServiceDefaults(), schema.SettingsDefaults()...) {
+	for _, d := range slices.Concat(schema.ServiceDefaults(), schema.SettingsDefaults(), schema.TLSDefaults()) {
 		if p, ok := props[d.Field].(map[string]any); ok {
 			p["default"] = d.Value
 		}

@@ -256,6 +256,9 @@ func (c *checker) ids(list *node, where string) bool {
 func (c *checker) settingsRules(n *node, v schema.Values) {
 	r := &ruleSet{checker: c, table: n, where: "settings", values: v, ok: true}
 	r.text("data_dir", r.noTilde)
+	r.text("bind", r.address)
+	r.each("trusted_proxies", r.network)
+	c.tlsRules(n.child("tls"), v)
 	base, hasBase := v["backoff_base_ms"].(int64)
 	limit, hasLimit := v["backoff_max_ms"].(int64)
 	if hasBase && hasLimit && base > limit {

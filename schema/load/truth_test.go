@@ -24,6 +24,7 @@ func TestFieldsAreThoseOfCUE(t *testing.T) {
 		"#Service":    schema.ServiceFields(),
 		"#Dependency": schema.DependencyFields(),
 		"#Settings":   schema.SettingsFields(),
+		"#TLS":        schema.TLSFields(),
 		"#Routing":    schema.RoutingFields(),
 	} {
 		it, err := root.LookupPath(cue.ParsePath(def)).Fields(cue.Optional(true))
@@ -89,6 +90,9 @@ func kindOf(v cue.Value) schema.FieldKind {
 	case cue.BoolKind:
 		return schema.KindBool
 	case cue.StructKind:
+		if it, err := v.Fields(cue.Optional(true)); err == nil && it.Next() {
+			return schema.KindTable
+		}
 		return schema.KindStringMap
 	case cue.ListKind:
 		switch v.LookupPath(cue.MakePath(cue.AnyIndex)).IncompleteKind() {
@@ -136,6 +140,7 @@ func TestStructsHoldEveryField(t *testing.T) {
 		{schema.Service{}, schema.ServiceFields(), []string{"name", "origin", "fields", "digest"}},
 		{schema.Dependency{}, schema.DependencyFields(), nil},
 		{schema.Settings{}, schema.SettingsFields(), nil},
+		{schema.TLS{}, schema.TLSFields(), nil},
 		{schema.Routing{}, schema.RoutingFields(), nil},
 	} {
 		want := slices.Clone(c.extra)
@@ -224,7 +229,7 @@ func asMap(t *testing.T, v any) map[string]any {
 func TestDefaultsFitTheSchema(t *testing.T) {
 	t.Parallel()
 	ctx, root := compiled(t)
-	for def, defaults := range map[string][]schema.Default{"#Service": schema.ServiceDefaults(), "#Settings": schema.SettingsDefaults()} {
+	for def, defaults := range map[string][]schema.Default{"#Service": schema.ServiceDefaults(), "#Settings": schema.SettingsDefaults(), "#TLS": schema.TLSDefaults()} {
 		value := map[string]any{}
 		if def == "#Service" {
 			value["command"] = "x"
