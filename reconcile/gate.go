@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"time"
 
@@ -44,7 +45,7 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 	}
 	l.set(t, func() { t.health, t.address, t.text = runtimes.Healthy, r.Address, "" })
 	return l.steady(ctx, t, s.MinHealthy, func() error {
-		if r := l.cfg.Prober.Probe(ctx, target(s, t)); !r.Healthy && ctx.Err() == nil {
+		if r := l.cfg.Prober.Probe(ctx, l.target(s, t)); !r.Healthy && ctx.Err() == nil {
 			return fmt.Errorf("was healthy, then not: %s", r.Text)
 		}
 		return nil
@@ -66,7 +67,7 @@ func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.
 		case <-stop:
 		}
 	}()
-	r, err := l.cfg.Prober.WaitReady(wait, target(s, t), 0)
+	r, err := l.cfg.Prober.WaitReady(wait, l.target(s, t), 0)
 	switch {
 	case err == nil:
 		return r, l.stranger(r, t)
@@ -88,7 +89,7 @@ func (l *Loop) stranger(r probe.Result, t *tracked) error {
 	l.mu.Lock()
 	own := t.pid
 	l.mu.Unlock()
-	if own == 0 || t.port == 0 || strings.HasPrefix(r.Address, "unix:") {
+	if own == 0 || t.port == 0 || t.network == runtimes.NetworkNone || strings.HasPrefix(r.Address, "unix:") {
 		return nil
 	}
 	if pid, command, yes := probe.Stranger(t.port, own); yes {
@@ -125,9 +126,16 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 }
 
 // target is where an incarnation is to be asked. Without a port or socket of
-// its own that answered before, both are tried.
-func target(s *schema.Service, t *tracked) probe.Target {
-	return probe.Target{Port: t.port, Socket: t.socket, Path: s.Health}
+// its own that answered before, both are tried. One with a network of its own is
+// asked in there.
+func (l *Loop) target(s *schema.Service, t *tracked) probe.Target {
+	to := probe.Target{Port: t.port, Socket: t.socket, Path: s.Health}
+	if d, ok := l.cfg.Runtimes[t.level].(runtimes.Dialer); ok && t.network == runtimes.NetworkNone {
+		to.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
+			return d.Dial(ctx, t.key, network, address)
+		}
+	}
+	return to
 }
 
 func (l *Loop) set(t *tracked, change func()) {

@@ -316,7 +316,7 @@ func (l *Loop) probe(ctx context.Context, t *tracked) {
 	s := d.Model.Service(t.key.Service)
 	r := probe.Result{Healthy: true}
 	if s != nil && s.Health != schema.HealthNone {
-		r = l.cfg.Prober.Probe(ctx, target(s, t))
+		r = l.cfg.Prober.Probe(ctx, l.target(s, t))
 	}
 	if ctx.Err() != nil {
 		return

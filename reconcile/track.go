@@ -24,13 +24,14 @@ const unhealthyAfter = 3
 // tells. It may be lost at any time: a restarted daemon finds it out again. The
 // first fields never change; the rest, but for exit, is guarded by Loop.mu.
 type tracked struct {
-	key    runtimes.Key
-	level  runtimes.Level
-	port   int
-	socket string
-	began  time.Time     // when this daemon first saw it
-	ended  chan struct{} // closed by its watcher
-	exit   runtimes.Exit // valid once ended is closed
+	key     runtimes.Key
+	level   runtimes.Level
+	port    int
+	socket  string
+	network string        // of its Spec
+	began   time.Time     // when this daemon first saw it
+	ended   chan struct{} // closed by its watcher
+	exit    runtimes.Exit // valid once ended is closed
 
 	spec     runtimes.Spec
 	pid      int
@@ -63,7 +64,7 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 	t := l.world[key]
 	if t == nil {
 		t = &tracked{
-			key: key, level: in.Spec.Level, port: in.Spec.Port, socket: in.Spec.Socket,
+			key: key, level: in.Spec.Level, port: in.Spec.Port, socket: in.Spec.Socket, network: in.Spec.Network,
 			health: runtimes.Unknown, began: time.Now(), ended: make(chan struct{}),
 		}
 		l.world[key] = t

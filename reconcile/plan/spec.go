@@ -38,8 +38,12 @@ func SpecFor(s *schema.Service, id string, d Desired, h Host) runtimes.Spec {
 		Limits:      runtimes.Limits{MemoryMB: s.MemoryLimitMB, CPUShares: s.CPUShares},
 		Port:        s.Port,
 		Socket:      expand(s.Socket),
+		ListenFDs:   s.ListenFDs,
 		StopSignal:  s.StopSignal,
 		StopTimeout: s.StopTimeout,
+	}
+	if s.Network != schema.NetworkHost { // which goes without saying
+		spec.Network = string(s.Network)
 	}
 	spec.Mounts = []runtimes.Mount{{Path: codeDir(h, s)}, {Path: dir, Writable: true}}
 	if spec.Socket != "" && !sharedDir(path.Dir(spec.Socket)) {

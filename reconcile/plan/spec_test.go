@@ -167,3 +167,15 @@ func TestGuardLimit(t *testing.T) {
 		}
 	}
 }
+
+func TestNetworkAndSocketReachTheSpec(t *testing.T) {
+	t.Parallel()
+	plain := SpecFor(service("web", func(s *schema.Service) { s.Network = schema.NetworkHost }), "prod", Desired{}, host())
+	if plain.Network != "" || plain.ListenFDs {
+		t.Errorf("unasked: network %q, listen_fds %v", plain.Network, plain.ListenFDs)
+	}
+	alone := SpecFor(service("web", func(s *schema.Service) { s.Network, s.ListenFDs = schema.NetworkNone, true }), "prod", Desired{}, host())
+	if alone.Network != runtimes.NetworkNone || !alone.ListenFDs {
+		t.Errorf("network none, listen_fds: %q, %v", alone.Network, alone.ListenFDs)
+	}
+}

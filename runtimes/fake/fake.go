@@ -9,6 +9,7 @@ import (
 	"cmp"
 	"context"
 	"io"
+	"net"
 	"slices"
 	"sync"
 	"time"
@@ -27,6 +28,11 @@ type Program struct {
 	Stubborn bool // ignores the stop signal, so that Stop has to kill it
 	Stdout   string
 	Stderr   string
+	// Dial is who answers inside the incarnation's network; nil = nobody.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+	// How long Suspend and Resume take.
+	SuspendDelay time.Duration
+	ResumeDelay  time.Duration
 }
 
 // Op names a method whose next calls can be made to fail.
@@ -34,11 +40,14 @@ type Op string
 
 // The methods that fail on demand. Start fails by its Program.
 const (
-	Check  Op = "check"
-	List   Op = "list"
-	Stop   Op = "stop"
-	Wait   Op = "wait"
-	Update Op = "update"
+	Check   Op = "check"
+	List    Op = "list"
+	Stop    Op = "stop"
+	Wait    Op = "wait"
+	Update  Op = "update"
+	Suspend Op = "suspend"
+	Resume  Op = "resume"
+	Dial    Op = "dial"
 )
 
 // World is a machine. What runs on it outlives every Runtime over it.
@@ -61,7 +70,8 @@ type incarnation struct {
 	in       runtimes.Instance
 	program  Program
 	stopping bool
-	ended    chan struct{} // closed when in.Exit is set
+	overdue  *runtimes.Exit // what it would have ended with while it was suspended
+	ended    chan struct{}  // closed when in.Exit is set
 }
 
 // NewWorld gives a machine on which script decides how each start goes; nil
@@ -195,6 +205,10 @@ func (w *World) launch(at place, spec runtimes.Spec, p Program) runtimes.Instanc
 		time.AfterFunc(p.RunFor, func() {
 			w.mu.Lock()
 			defer w.mu.Unlock()
+			if inc.in.Phase == runtimes.Sleeping {
+				inc.overdue = p.Exit
+				return
+			}
 			inc.end(*p.Exit)
 		})
 	}

@@ -113,3 +113,39 @@ func TestTimeIsTheTests(t *testing.T) {
 		}
 	})
 }
+
+func TestSuspendIsScripted(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		w := fake.NewWorld(func(runtimes.Spec) fake.Program {
+			return fake.Program{ResumeDelay: time.Millisecond, RunFor: time.Hour, Exit: &runtimes.Exit{Known: true, Code: 4}}
+		})
+		r := w.Runtime(runtimes.Process)
+		if _, err := r.Start(t.Context(), spec(1)); err != nil {
+			t.Fatal(err)
+		}
+		broken := errors.New("broken")
+		w.Fail(fake.Suspend, broken)
+		if err := r.Suspend(t.Context(), spec(1).Key); !errors.Is(err, broken) {
+			t.Errorf("Suspend returned %v, want the fault", err)
+		}
+		if err := r.Suspend(t.Context(), spec(1).Key); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * time.Hour) // past its end, which it sleeps through
+		if list, err := r.List(t.Context()); err != nil || list[0].Phase != runtimes.Sleeping {
+			t.Errorf("asleep, List shows %+v, %v", list, err)
+		}
+		began := time.Now()
+		if err := r.Resume(t.Context(), spec(1).Key); err != nil || time.Since(began) != time.Millisecond {
+			t.Errorf("Resume returned %v after %v, want 1ms", err, time.Since(began))
+		}
+		if exit, err := r.Wait(t.Context(), spec(1).Key); err != nil || exit.Code != 4 {
+			t.Errorf("Wait says %+v, %v", exit, err)
+		}
+		want := []string{"start web:prod#1", "suspend web:prod#1", "resume web:prod#1"}
+		if calls := w.Calls(); !slices.Equal(calls, want) {
+			t.Errorf("calls %v, want %v", calls, want)
+		}
+	})
+}

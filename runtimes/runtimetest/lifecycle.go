@@ -34,6 +34,10 @@ func Run(t *testing.T, level runtimes.Level, open Open) {
 		{"restarted_daemon_adopts", adopts},
 		{"failed_start_leaves_nothing", failedStart},
 		{"update_changes_the_record", updateRecord},
+		{"suspend_and_resume", suspendsAndResumes},
+		{"suspend_of_nothing_is_not_found", suspendNothing},
+		{"suspended_stays_so_over_a_restart", suspendedStaysSo},
+		{"suspended_is_waited_for_and_stopped", suspendedIsWaitedFor},
 	}
 	for _, c := range cases {
 		t.Run(c.name, func(t *testing.T) {
