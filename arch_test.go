@@ -29,7 +29,7 @@ var layers = map[string][]string{
 	"runtimes/runtimetest": {"runtimes"},
 	"runtimes/fake":        {"runtimes"},
 	"runtimes/launch/wire": {},
-	"runtimes/launch":      {"runtimes", "runtimes/launch/*", "runtimes/cgroup"},
+	"runtimes/launch":      {"runtimes", "runtimes/launch/*", "runtimes/cgroup", "runtimes/netns"},
 	"runtimes/cgroup":      {"runtimes"},
 	"runtimes/netns":       {"runtimes"},
 	"runtimes/caps":        {"runtimes"},

@@ -16,6 +16,12 @@ func start() {
 	becomeInit()
 	var plan wire.View
 	receivePlan(&plan)
+	if plan.Lend != 0 {
+		lend(uintptr(plan.Lend))
+	}
+	if plan.Loopback {
+		loopbackUp()
+	}
 	if plan.Walls {
 		buildWalls(&plan)
 	} else {

@@ -5,6 +5,7 @@ package launch
 import (
 	"context"
 	"io"
+	"net"
 
 	"github.com/tenement/ten/runtimes"
 )
@@ -57,6 +58,11 @@ func (v *Level) Wait(context.Context, runtimes.Key) (runtimes.Exit, error) {
 
 // Update finds nothing.
 func (v *Level) Update(context.Context, runtimes.Spec) error { return runtimes.ErrNotFound }
+
+// Dial finds nothing.
+func (v *Level) Dial(context.Context, runtimes.Key, string, string) (net.Conn, error) {
+	return nil, runtimes.ErrNotFound
+}
 
 // Output finds nothing.
 func (v *Level) Output(runtimes.Key) (stdout, stderr io.ReadCloser, err error) {

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/runtimes/cgroup"
+	"github.com/tenement/ten/runtimes/netns"
 )
 
 // Launcher holds what all starts of one daemon share: the init program in a
@@ -17,12 +18,13 @@ import (
 // state of instances. Close it when no more starts will come; instances do not
 // notice.
 type Launcher struct {
-	cfg    Config
-	boot   string
-	null   *os.File
-	groups *cgroup.Tree
-	init   *os.File // nil when noInit says why
-	noInit error
+	cfg     Config
+	boot    string
+	null    *os.File
+	groups  *cgroup.Tree
+	visitor *netns.Visitor
+	init    *os.File // nil when noInit says why
+	noInit  error
 }
 
 // New prepares for starts. It succeeds without ten-init, so that what runs can
@@ -46,12 +48,16 @@ func New(cfg Config) (*Launcher, error) {
 	if l.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}
+	if l.visitor, err = netns.New(); err != nil {
+		l.null.Close()
+		return nil, err
+	}
 	program, err := initProgram(cfg)
 	if err == nil {
 		l.init, err = sealedFile(program)
 	}
 	if err != nil && !errors.Is(err, errNoInit) {
-		l.null.Close()
+		l.Close()
 		return nil, fmt.Errorf("keep ten-init in memory: %w", err)
 	}
 	l.noInit = err
@@ -63,7 +69,7 @@ func (l *Launcher) Close() error {
 	if l.init != nil {
 		l.init.Close()
 	}
-	return l.null.Close()
+	return errors.Join(l.visitor.Close(), l.null.Close())
 }
 
 // Ready says why no level can start anything, or nil.

@@ -214,7 +214,7 @@ func (l *Launcher) clone(recipe *Recipe, g *group, files ...int) (init handle, p
 		attr.Files = append(attr.Files, uintptr(fd))
 	}
 	if recipe.Namespaces&unix.CLONE_NEWUSER != 0 {
-		mapSelf(attr.Sys)
+		mapSelf(attr.Sys, recipe.Namespaces)
 	}
 	g.join(attr)
 	path := "/proc/self/fd/" + strconv.Itoa(int(l.init.Fd()))
@@ -240,10 +240,13 @@ func endInit(pidfd int) {
 
 // mapSelf gives init a user namespace in which it is who it was, with the
 // capabilities to build walls lent to it until it runs the program.
-func mapSelf(sys *syscall.SysProcAttr) {
+func mapSelf(sys *syscall.SysProcAttr, namespaces uintptr) {
 	sys.UidMappings = []syscall.SysProcIDMap{{ContainerID: os.Geteuid(), HostID: os.Geteuid(), Size: 1}}
 	sys.GidMappings = []syscall.SysProcIDMap{{ContainerID: os.Getegid(), HostID: os.Getegid(), Size: 1}}
 	sys.AmbientCaps = []uintptr{unix.CAP_SYS_ADMIN}
+	if namespaces&unix.CLONE_NEWNET != 0 {
+		sys.AmbientCaps = append(sys.AmbientCaps, unix.CAP_NET_ADMIN, unix.CAP_NET_BIND_SERVICE)
+	}
 }
 
 // commit writes down what was started: from then on the instance is found by

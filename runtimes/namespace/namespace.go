@@ -3,7 +3,9 @@
 // namespaces: it sees no process but its own, and nobody's environment; the
 // host's files are read-only except for its writable mounts; /tmp and /dev/shm
 // are its own and empty; the daemon's directories are not there at all; and its
-// environment is exactly the Spec's.
+// environment is exactly the Spec's. With network "none" it has a loopback of its
+// own and nothing else: no device, no address of the host's, no abstract socket;
+// Dial alone reaches it.
 //
 // As root no user namespace is used. An ordinary user gets one, in which the
 // user stays who it is, where the host allows that; Check says so when it

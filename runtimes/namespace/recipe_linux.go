@@ -27,10 +27,20 @@ func (r *Runtime) recipe(spec *runtimes.Spec) (launch.Recipe, error) {
 	if err != nil {
 		return launch.Recipe{}, err
 	}
-	return withUser(launch.Recipe{
+	recipe := launch.Recipe{
 		Namespaces: namespaces,
 		Plan:       wire.Plan{Walls: true, Places: places, Hostname: hostname(spec.Key.ID)},
-	}), nil
+	}
+	switch spec.Network {
+	case "", runtimes.NetworkHost:
+	case runtimes.NetworkNone:
+		recipe.Namespaces |= unix.CLONE_NEWNET
+		recipe.Plan.Loopback = true
+	default:
+		return launch.Recipe{}, &runtimes.StartError{Key: spec.Key, Step: "network", Object: spec.Network, Err: errors.New("is no network of this level"),
+			Hint: `write network = "host" or network = "none"`}
+	}
+	return withUser(recipe), nil
 }
 
 // withUser adds a user namespace where the daemon may not build walls without.

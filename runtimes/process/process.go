@@ -5,6 +5,7 @@ package process
 
 import (
 	"context"
+	"errors"
 	"os"
 	"slices"
 	"strings"
@@ -30,6 +31,10 @@ func New(l *launch.Launcher) *Runtime {
 func (r *Runtime) Check(context.Context) error { return r.l.Ready(runtimes.Process) }
 
 func recipe(spec *runtimes.Spec) (launch.Recipe, error) {
+	if spec.Network != "" && spec.Network != runtimes.NetworkHost {
+		return launch.Recipe{}, &runtimes.StartError{Key: spec.Key, Step: "network", Object: spec.Network, Err: errors.New("a process without walls has the host's network"),
+			Hint: `use isolation = "namespace", or network = "host"`}
+	}
 	return launch.Recipe{Plan: wire.Plan{Env: merge(os.Environ(), spec.Env)}, Track: true}, nil
 }
 

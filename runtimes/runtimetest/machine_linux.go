@@ -45,6 +45,8 @@ func Machine(t *testing.T, level runtimes.Level, open Open) {
 		{"neighbours_secret", neighboursSecret},
 		{"memory_limit_is_enforced", memoryLimit},
 		{"limits_change_in_place", limitsChange},
+		{"network_none_is_alone", networkNone},
+		{"dial_reaches_inside", dialInside},
 		{"init_is_small", initIsSmall},
 		{"nothing_is_left", nothingLeft},
 	}

@@ -16,6 +16,7 @@ const (
 	FDRecord = 4 // the record file, whose first bytes are the Exit
 	FDOut    = 5 // read end of the output pipe: keeps writes from failing while nobody listens
 	FDErr    = 6 // the same for standard error
+	FDTarget = 4 // instead, when a socket is lent: the pidfd of the init to join
 	FDOOM    = 7 // the cgroup file that counts out-of-memory kills, where a limit is set
 )
 
@@ -61,6 +62,12 @@ type Plan struct {
 	HasOOM   bool // FDOOM is open
 	// Trial ends init after the walls, successfully, instead of running anything.
 	Trial bool
+	// Loopback switches on the loopback of a fresh network namespace.
+	Loopback bool
+	// Lend, when not zero, is the address family of a socket that init shall make
+	// in the network of the process behind FDTarget, and send back: for a daemon
+	// that may not go there itself. Nothing else is done then.
+	Lend uint32
 
 	Dir  string
 	Path string // where Argv[0] is looked up when it holds no slash
@@ -79,7 +86,8 @@ type Fault struct {
 // a zero byte, as system calls want it.
 func AppendPlan(b []byte, p *Plan) []byte {
 	start := len(b)
-	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropCaps, p.HasOOM, p.Trial))
+	b = append(b, 0, 0, 0, 0, bits(p.Walls, p.DropCaps, p.HasOOM, p.Trial, p.Loopback))
+	b = appendUint32(b, int(p.Lend))
 	b = appendUint32(b, len(p.Places))
 	for _, place := range p.Places {
 		b = appendString(append(b, byte(place.Kind)), place.Path)
@@ -95,10 +103,12 @@ func AppendPlan(b []byte, p *Plan) []byte {
 
 // View is a Plan as init reads it.
 type View struct {
-	Walls, DropCaps, HasOOM, Trial bool
-	Places                         List // walk it with NextPlace
-	Hostname, Dir, Path            string
-	Argv, Env                      List
+	Walls, DropCaps, HasOOM, Trial, Loopback bool
+
+	Lend                uint32
+	Places              List // walk it with NextPlace
+	Hostname, Dir, Path string
+	Argv, Env           List
 }
 
 // PlanSize reads the length in front of a plan: how many bytes follow the
@@ -113,7 +123,8 @@ func PlanSize(head *[4]byte) (int, bool) {
 func (v *View) Decode(b []byte) bool {
 	r := reader{b: b}
 	f := r.byte()
-	v.Walls, v.DropCaps, v.HasOOM, v.Trial = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0
+	v.Walls, v.DropCaps, v.HasOOM, v.Trial, v.Loopback = f&1 != 0, f&2 != 0, f&4 != 0, f&8 != 0, f&16 != 0
+	v.Lend = r.uint32()
 	v.Places = r.list(true)
 	v.Hostname = r.string()
 	v.Dir = r.string()
@@ -220,15 +231,20 @@ func (r *reader) byte() byte {
 	return c
 }
 
-// count reads a length; what it counts takes at least one byte each of those
-// that follow.
-func (r *reader) count() int {
+func (r *reader) uint32() uint32 {
 	if len(r.b) < 4 {
 		r.fail()
 		return 0
 	}
 	n := uint32(r.b[0]) | uint32(r.b[1])<<8 | uint32(r.b[2])<<16 | uint32(r.b[3])<<24
 	r.b = r.b[4:]
+	return n
+}
+
+// count reads a length; what it counts takes at least one byte each of those
+// that follow.
+func (r *reader) count() int {
+	n := r.uint32()
 	if uint64(n) > uint64(len(r.b)) {
 		r.fail()
 		return 0

@@ -18,7 +18,7 @@ func sample() *Plan {
 
 // read turns a view back into a plan, by the ways that init goes.
 func read(v *View) *Plan {
-	p := &Plan{Walls: v.Walls, DropCaps: v.DropCaps, HasOOM: v.HasOOM, Trial: v.Trial, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
+	p := &Plan{Walls: v.Walls, DropCaps: v.DropCaps, HasOOM: v.HasOOM, Trial: v.Trial, Loopback: v.Loopback, Lend: v.Lend, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
 	var place Place
 	for l := v.Places; l.NextPlace(&place); {
 		p.Places = append(p.Places, place)
@@ -39,6 +39,8 @@ func TestPlanSurvives(t *testing.T) {
 		"whole": sample(),
 		"small": {Argv: []string{"x"}},
 		"flags": {DropCaps: true, Trial: true, Argv: []string{"x"}},
+		"alone": {Walls: true, Loopback: true, Argv: []string{"x"}},
+		"lend":  {Lend: 10, Argv: []string{"x"}},
 		"long":  {Argv: []string{strings.Repeat("x", 100_000)}},
 	} {
 		b := AppendPlan(nil, plan)
