@@ -139,7 +139,7 @@ func dockerfile(m *schema.Model, s *schema.Service, l Layout, tools language, ru
 	if s.Build != "" {
 		fmt.Fprintf(&b, "FROM %s AS build\nWORKDIR %s\nCOPY . .\n", tools.image(tools.build, o.Tree, path.Clean(s.Source)), code)
 		words := []string{"/bin/sh", "-c", s.Build}
-		if env := buildEnv(s); len(env) > 0 {
+		if env := BuildEnv(s); len(env) > 0 {
 			words = append(append([]string{"/usr/bin/env", "--"}, env...), words...)
 		}
 		fmt.Fprintf(&b, "RUN %s\n\n", jsonWords(words))
@@ -164,9 +164,9 @@ func dockerfile(m *schema.Model, s *schema.Service, l Layout, tools language, ru
 	return []byte(b.String())
 }
 
-// buildEnv is what ten shows a build of the environment: what is the same for
+// BuildEnv is what ten shows a build of the environment: what is the same for
 // every instance, sorted.
-func buildEnv(s *schema.Service) []string {
+func BuildEnv(s *schema.Service) []string {
 	var env []string
 	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
 		v := s.Env[name]

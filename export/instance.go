@@ -19,7 +19,7 @@ type Layout struct {
 	Target  string // the target's name, for refusals
 	Code    string // where the source of a service lies: "/app"; {name} is filled in
 	Data    string // {data_dir} where the config names no absolute one
-	Sockets string // the directory of sockets that the config does not fix
+	Sockets string // the directory of sockets that the config does not fix; {name} and {id} are filled in
 	User    string // who a generated image runs as, "uid:gid"; "" = root
 	// Port gives the port of an instance whose service fixes none.
 	Port func(s *schema.Service, id string) int
@@ -148,7 +148,7 @@ func Resolve(m *schema.Model, s *schema.Service, id string, l Layout) (Instance,
 	case s.Socket != "":
 		in.Socket = fill.Replace(s.Socket)
 	case in.Listen == ListenSocket:
-		in.Socket = path.Join(l.Sockets, s.Name+"-"+id+".sock")
+		in.Socket = path.Join(fill.Replace(l.Sockets), s.Name+"-"+id+".sock")
 	}
 	fill = strings.NewReplacer("{name}", s.Name, "{id}", id, "{data_dir}", data, "{instance_dir}", in.Data,
 		"{port}", number, "{socket}", in.Socket)

@@ -14,6 +14,7 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/compose"
 	"github.com/tenement/ten/export/fly"
+	"github.com/tenement/ten/export/systemd"
 	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
 )
@@ -22,6 +23,7 @@ import (
 func exportTargets() []export.Target {
 	return []export.Target{
 		fly.Target(),
+		systemd.Target(),
 		compose.Target(),
 		terraform.Target(),
 	}

@@ -1,8 +1,6 @@
 package docker
 
 import (
-	"fmt"
-	"hash/fnv"
 	"math"
 	"strconv"
 
@@ -29,36 +27,30 @@ func weightOf(shares int) int {
 	return int(math.Ceil(math.Pow(10, (l*l+125*l)/612-7.0/34)))
 }
 
-const firstHostPort, hostPortCount = 20000, 10000 // below what systems use for outgoing connections
-
 // HostPorts gives every instance that listens at a port one of the host's
 // loopback, by label. It follows from the instance's name, so that it stays when
 // other services come and go; a port that a service fixes goes before.
 func HostPorts(all []export.Instance, l export.Layout) (map[string]int, error) {
-	ports, taken := map[string]int{}, map[int]string{}
+	var taken export.Ports
+	ports := map[string]int{}
 	for _, in := range all {
 		if in.Service.Port == 0 || in.Port == 0 || len(in.Service.Instances) > 1 {
 			continue
 		}
-		if other, ok := taken[in.Port]; ok {
+		if other, ok := taken.Fix(in.Label(), in.Port); !ok {
 			return nil, l.Refuse(in.Service, "port", strconv.Itoa(in.Port), other+" is published there", "give it another port")
 		}
-		taken[in.Port], ports[in.Label()] = in.Label(), in.Port
+		ports[in.Label()] = in.Port
 	}
 	for _, in := range all {
 		if _, done := ports[in.Label()]; done || in.Port == 0 {
 			continue
 		}
-		h := fnv.New32a()
-		h.Write([]byte(in.Label()))
-		port, tries := int(h.Sum32()%hostPortCount), 0
-		for ; taken[firstHostPort+port] != ""; port, tries = (port+1)%hostPortCount, tries+1 {
-			if tries == hostPortCount {
-				return nil, l.Refuse(in.Service, "instances", strconv.Itoa(len(in.Service.Instances)),
-					fmt.Sprintf("there are ports for %d instances on one host", hostPortCount), "split it into several projects")
-			}
+		port, ok := taken.Next(in.Label())
+		if !ok {
+			return nil, l.Refuse(in.Service, "instances", strconv.Itoa(len(in.Service.Instances)), "one host has no port left for them", "split it into several projects")
 		}
-		taken[firstHostPort+port], ports[in.Label()] = in.Label(), firstHostPort+port
+		ports[in.Label()] = port
 	}
 	return ports, nil
 }
