@@ -86,3 +86,13 @@ func FieldOf(service, key string) string {
 	field, _, _ := strings.Cut(rest, ".")
 	return head + "." + field
 }
+
+// RouterUses are the settings of ten's own router, for targets that have none or
+// bring another: all lost, for the reason given.
+func RouterUses(why, instead string) []Use {
+	var uses []Use
+	for _, name := range []string{"domain", "bind", "port", "trusted_proxies", "proxy_protocol", "max_header_kb", "max_body_mb", "tls"} {
+		uses = append(uses, Use{Field: "settings." + name, Kind: Lost, Why: why, As: instead})
+	}
+	return uses
+}

@@ -9,7 +9,7 @@ func uses() []export.Use {
 		noProxy                  = "Compose routes no requests"
 		aProxy                   = "put a proxy before the published ports"
 	)
-	return []export.Use{
+	return append(export.RouterUses(noProxy, aProxy), []export.Use{
 		{Field: "command", Kind: carried, As: "command, split into words"},
 		{Field: "args", Kind: carried, As: "command"},
 		{Field: "build", Kind: carried, As: "a stage of the Dockerfile"},
@@ -59,5 +59,5 @@ func uses() []export.Use {
 		{Field: "routing.default", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.subdomain", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.path", Kind: lost, Why: noProxy, As: aProxy},
-	}
+	}...)
 }

@@ -10,7 +10,7 @@ func Uses(name func(property string) string) []export.Use {
 		noProxy                  = "Docker routes no requests"
 		aProxy                   = "put a proxy before the published ports"
 	)
-	return []export.Use{
+	return append(export.RouterUses(noProxy, aProxy), []export.Use{
 		{Field: "command", Kind: carried, As: name("command") + ", split into words"},
 		{Field: "args", Kind: carried, As: name("command")},
 		{Field: "build", Kind: carried, As: "a stage of SERVICE.Dockerfile"},
@@ -60,5 +60,5 @@ func Uses(name func(property string) string) []export.Use {
 		{Field: "routing.default", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.subdomain", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.path", Kind: lost, Why: noProxy, As: aProxy},
-	}
+	}...)
 }

@@ -5,7 +5,7 @@ import "github.com/tenement/ten/export"
 // uses is what becomes of every field.
 func uses() []export.Use {
 	const carried, converted, lost = export.Carried, export.Converted, export.Lost
-	return []export.Use{
+	return append(export.RouterUses("Fly's own proxy is in the place of ten's router", "it does TLS for what fly certs add names"), []export.Use{
 		{Field: "command", Kind: carried, As: "processes, quoted for Fly's splitter"},
 		{Field: "args", Kind: carried, As: "processes"},
 		{Field: "build", Kind: carried, As: "a stage of the Dockerfile"},
@@ -55,5 +55,5 @@ func uses() []export.Use {
 		{Field: "routing.default", Kind: lost, Why: "each app has its own name, PROJECT-SERVICE-ID.fly.dev"},
 		{Field: "routing.subdomain", Kind: converted, As: "fly certs add, as a step", Why: "host names are not in fly.toml"},
 		{Field: "routing.path", Kind: lost, Why: "a path leads to no other app"},
-	}
+	}...)
 }

@@ -10,7 +10,7 @@ func uses() []export.Use {
 		aProxy                   = "put a proxy before the ports"
 		atOnce                   = "systemd replaces at once"
 	)
-	return []export.Use{
+	return append(export.RouterUses(noRouter, aProxy), []export.Use{
 		{Field: "command", Kind: carried, As: "ExecStart, started by env"},
 		{Field: "args", Kind: carried, As: "ExecStart"},
 		{Field: "build", Kind: converted, As: "build/SERVICE.sh, as a step", Why: "systemd builds nothing"},
@@ -60,5 +60,5 @@ func uses() []export.Use {
 		{Field: "routing.default", Kind: lost, Why: noRouter, As: aProxy},
 		{Field: "routing.subdomain", Kind: lost, Why: noRouter, As: aProxy},
 		{Field: "routing.path", Kind: lost, Why: noRouter, As: aProxy},
-	}
+	}...)
 }
