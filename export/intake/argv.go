@@ -9,8 +9,19 @@ import (
 	"github.com/tenement/ten/schema"
 )
 
-// portMark stands for a $PORT that a shell would fill in, while words are split.
-const portMark = "\uE000"
+// Marks stand for what the foreign tool fills in and ten can too, while a text
+// is taken apart: they tell it from braces that mean nothing there.
+const (
+	portMark = "\uE000"
+	idMark   = "\uE001"
+	nameMark = "\uE002"
+	dataMark = "\uE003"
+)
+
+// filled makes variables of ten's out of marks.
+func filled(text string) string {
+	return strings.NewReplacer(portMark, "{port}", idMark, "{id}", nameMark, "{name}", dataMark, "{instance_dir}").Replace(text)
+}
 
 // run sets what a service runs: words as the kernel would see them.
 func (s *service) run(argv []string, at schema.Position, note string) {
@@ -21,6 +32,10 @@ func (s *service) run(argv []string, at schema.Position, note string) {
 	odd := false
 	words := make([]string, len(argv))
 	for i, w := range argv {
+		if strings.ContainsRune(w, 0) {
+			s.gap("command", at, "a word of it holds a NUL byte")
+			return
+		}
 		if misspelt(w) {
 			s.gap("command", at, "ten would take what stands in the braces of "+shown(w)+" for a variable of its own")
 			return
@@ -29,7 +44,7 @@ func (s *service) run(argv []string, at schema.Position, note string) {
 			s.convert("command", w, at, "ten fills in "+v, "write it another way if that is not meant")
 		}
 		odd = odd || strings.ContainsAny(w, "'\\\n\t")
-		words[i] = strings.ReplaceAll(w, portMark, "{port}")
+		words[i] = filled(w)
 	}
 	s.unset("args")
 	if odd && len(words) > 1 {

@@ -48,6 +48,7 @@ type image struct {
 	name       string
 	entrypoint []string
 	cmd        []string
+	ownCmd     bool // cmd was not inherited
 	shell      []string
 	commandAt  schema.Position
 	env        []field
@@ -154,9 +155,12 @@ func (st *stages) instruction(n *parser.Node) error {
 	case command.Env:
 		st.env(n, at)
 	case command.Cmd:
-		st.now.cmd, st.now.commandAt = st.words(n, n.Next), at
+		st.now.cmd, st.now.commandAt, st.now.ownCmd = st.words(n, n.Next), at, true
 	case command.Entrypoint:
-		st.now.entrypoint, st.now.cmd, st.now.commandAt = st.words(n, n.Next), nil, at
+		st.now.entrypoint, st.now.commandAt = st.words(n, n.Next), at
+		if !st.now.ownCmd {
+			st.now.cmd = nil // that of the stage below was for another program
+		}
 	case command.Shell:
 		st.now.shell = values(n.Next)
 	case command.Expose:
@@ -205,6 +209,7 @@ func (st *stages) from(n *parser.Node, at schema.Position) {
 		if done.name != "" && done.name == strings.ToLower(base) {
 			inherited := *done
 			inherited.losses, inherited.env = slices.Clone(done.losses), slices.Clone(done.env)
+			inherited.ownCmd = false
 			next = &inherited
 			base = ""
 		}

@@ -83,6 +83,10 @@ func (d *draft) lose(name, value string, at schema.Position, why, instead string
 
 // set gives a field its value. The last one said counts.
 func (s *service) set(name string, value any, at schema.Position, note string) {
+	if text, ok := value.(string); ok && strings.ContainsRune(text, 0) {
+		s.lose(name, text, at, "it holds a NUL byte", "")
+		return
+	}
 	s.unset(name)
 	s.fields = append(s.fields, field{name, value, at, note})
 }
@@ -126,6 +130,9 @@ func (s *service) setEnv(name, value string, at schema.Position, note string) {
 	case name == "" || strings.ContainsAny(name, "=\x00"):
 		s.lose("env."+name, value, at, "that is no name of a variable", "")
 		return
+	case strings.ContainsRune(value, 0):
+		s.lose("env."+name, value, at, "it holds a NUL byte, which no variable can", "")
+		return
 	case name == "PORT":
 		s.convert("env.PORT", value, at, "ten sets PORT itself, to the port it probes", "port")
 		if n, ok := portNumber(value); ok && s.get("port") == nil {
@@ -143,7 +150,7 @@ func (s *service) setEnv(name, value string, at schema.Position, note string) {
 		s.convert("env."+name, value, at, "ten fills in "+v, "write it another way if that is not meant")
 	}
 	s.env = slices.DeleteFunc(s.env, func(f field) bool { return f.name == name })
-	s.env = append(s.env, field{name, value, at, note})
+	s.env = append(s.env, field{name, filled(value), at, note})
 }
 
 // The variables that ten fills in wherever it finds them.

@@ -46,7 +46,11 @@ func Formats() []Format {
 	return []Format{
 		{Name: "compose", Files: "FILE", Short: "a compose.yaml of Docker Compose", read: one(readCompose)},
 		{Name: "dockerfile", Files: "FILE", Short: "a Dockerfile", read: one(readDockerfile)},
+		{Name: "fly", Files: "FILE", Short: "a fly.toml", read: one(readFly)},
 		{Name: "procfile", Files: "FILE", Short: "a Procfile, as Heroku and Foreman run it", read: one(readProcfile)},
+		{Name: "nomad", Files: "FILE", Short: "a job of Nomad", read: one(readNomad)},
+		{Name: "caps", Files: "FILE", Short: "a capability file of isolate", read: one(readCaps)},
+		{Name: "systemd", Files: "UNIT...", Short: "units of systemd: .service files, and .socket files of them", Many: true, read: readSystemd},
 	}
 }
 

@@ -13,6 +13,7 @@ type tree struct {
 	at     schema.Position
 	kind   kind
 	text   string // of a scalar, as the language understands it
+	open   bool   // text is an expression that only the foreign tool can work out
 	keys   []string
 	fields map[string]*tree
 	items  []*tree
