@@ -88,6 +88,9 @@ func (r *round) blocked(a *Action, guard *Guard) *Block {
 			return b
 		}
 	}
+	if b := r.unfreezable(a); b != nil {
+		return b
+	}
 	if !a.starts() {
 		return nil
 	}

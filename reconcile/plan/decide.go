@@ -33,7 +33,7 @@ func (r *round) decide(s *schema.Service, id runtimes.ID, incs []Instance) {
 	}
 	r.wanted++
 	if len(incs) == 0 {
-		if !s.OnDemand || r.awake[id] {
+		if !r.rests(s, id) {
 			r.create(s, id)
 		}
 		return
@@ -62,6 +62,10 @@ func (r *round) decide(s *schema.Service, id runtimes.ID, incs []Instance) {
 		r.outdated(s, cands, *c)
 		return
 	}
+	if c := newest(cands, func(c candidate) bool { return c.Phase == runtimes.Sleeping }); c != nil {
+		r.frozen(s, cands, *c)
+		return
+	}
 	r.ended(s, cands)
 }
 
@@ -78,7 +82,10 @@ func (r *round) create(s *schema.Service, id runtimes.ID) {
 	a := r.start(s, id, OpCreate)
 	switch {
 	case r.awake[id]:
-		a.Reason = Reason{Code: "woken", Text: "somebody asked for it"}
+		a.Reason = r.called(id)
+	case r.resting.kept[id.Instance] && (s.OnDemand || r.asleep[id]):
+		a.Drift = true
+		a.Reason = r.called(id)
 	case r.inForce():
 		a.Drift = true
 		a.Reason = Reason{Code: "missing", Text: "not there, though it was started in this revision"}
@@ -112,6 +119,9 @@ func (r *round) fitting(s *schema.Service, cands []candidate, c candidate) {
 	default:
 		r.cleanup(others, c.Spec.Key)
 		r.update(s, c)
+		if why, sleeps := r.resting.sleep[c.Spec.Key.Instance]; sleeps && c.effect == EffectNone {
+			r.sleep(s, c, why)
+		}
 	}
 }
 
@@ -221,12 +231,11 @@ func (r *round) outdated(s *schema.Service, cands []candidate, c candidate) {
 func (r *round) ended(s *schema.Service, cands []candidate) {
 	c := cands[len(cands)-1]
 	id := c.Spec.Key.ID
-	asleep := c.Phase == runtimes.Sleeping || s.OnDemand
 	switch {
-	case asleep && !r.awake[id]:
+	case r.rests(s, id):
 		r.cleanup(except(cands, c.Spec.Key), c.Spec.Key)
 		return
-	case !c.fits() && c.Phase != runtimes.Sleeping:
+	case !c.fits():
 		a := r.start(s, id, OpStart)
 		a.Changes = c.changes
 		a.Reason = reasonOf(c.changes)
@@ -234,20 +243,16 @@ func (r *round) ended(s *schema.Service, cands []candidate) {
 		a.Old = candidateKeys(cands)
 		r.actions = append(r.actions, a)
 		return
-	case c.Phase != runtimes.Sleeping && !restarts(s, c.Instance):
+	case !restarts(s, c.Instance):
 		r.cleanup(except(cands, c.Spec.Key), c.Spec.Key)
 		return
 	}
 	a := r.start(s, id, OpStart)
 	a.Changes = c.changes
 	a.Old = candidateKeys(cands)
-	if c.Phase == runtimes.Sleeping {
-		a.Reason = Reason{Code: "woken", Text: "somebody asked for it"}
-	} else {
-		a.Drift = true
-		a.Reason = exitReason(c.Instance)
-		a.NotBefore = r.backoff(endedAt(c.Instance), c.Restarts)
-	}
+	a.Drift = true
+	a.Reason = exitReason(c.Instance)
+	a.NotBefore = r.backoff(endedAt(c.Instance), c.Restarts)
 	r.actions = append(r.actions, a)
 }
 

@@ -93,7 +93,7 @@ func (r *round) waitsFor(dep schema.Dependency, actions []int) (wait bool, block
 				Text: fmt.Sprintf("%s has to be %s first, and is blocked%s", dep.Service, dep.Condition, why),
 				Hint: "ten why " + dep.Service,
 			}
-		case s.OnDemand && dead && !r.awake[runtimes.ID{Service: s.Name, Instance: id}]: // asleep is fine: a request wakes it
+		case dead && !r.awake[runtimes.ID{Service: s.Name, Instance: id}] && (s.OnDemand || r.sleeps(s, runtimes.ID{Service: s.Name, Instance: id})): // asleep is fine: a request wakes it
 		case dead:
 			return wait, &Block{
 				Code: BlockDependency,

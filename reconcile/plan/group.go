@@ -60,6 +60,10 @@ func (a Action) symbol() string {
 		return "-/+"
 	case OpRemove, OpCleanup, OpStop:
 		return "-"
+	case OpSleep:
+		return "z"
+	case OpWake:
+		return "+"
 	}
 	if a.Drift {
 		return "!"
@@ -94,6 +98,13 @@ func (a Action) verb() string {
 		return "remove"
 	case OpCleanup:
 		return "clean up"
+	case OpSleep:
+		if a.Freeze {
+			return "put to sleep: freeze"
+		}
+		return "put to sleep: stop"
+	case OpWake:
+		return "wake, its process goes on"
 	}
 	return string(a.Op)
 }

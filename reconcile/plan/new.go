@@ -55,6 +55,8 @@ type round struct {
 	o       Observed
 	found   []Instance // observed, sorted by key
 	awake   map[runtimes.ID]bool
+	asleep  map[runtimes.ID]bool
+	resting resting // of the service that is being decided about
 	actions []Action
 	// declared counts the instances found that a revision is answerable for,
 	// removed those of them that this one drops, wanted all desired ones.
@@ -82,6 +84,12 @@ func newRound(d Desired, o Observed) *round {
 		r.awake = make(map[runtimes.ID]bool, len(o.Awake))
 		for _, id := range o.Awake {
 			r.awake[id] = true
+		}
+	}
+	if len(o.Asleep) > 0 {
+		r.asleep = make(map[runtimes.ID]bool, len(o.Asleep))
+		for _, id := range o.Asleep {
+			r.asleep[id] = true
 		}
 	}
 	return r
@@ -144,6 +152,7 @@ func (r *round) gone(found []Instance) []Instance {
 // service decides about every instance of one service, in the order of ids.
 func (r *round) service(s *schema.Service, found []Instance) {
 	ids := r.ids(s, found)
+	r.rest(s, ids, found)
 	for len(ids) > 0 || len(found) > 0 {
 		switch {
 		case len(found) == 0 || len(ids) > 0 && ids[0] < found[0].Spec.Key.Instance:
@@ -190,7 +199,7 @@ func (r *round) ids(s *schema.Service, found []Instance) []string {
 	room := func() bool { return s.MaxInstances == 0 || len(s.Instances)+len(extra) < s.MaxInstances }
 	if s.OnDemand || len(s.Instances) == 0 {
 		for i := range found {
-			if r.awake[found[i].Spec.Key.ID] && room() {
+			if id := found[i].Spec.Key.ID; (r.awake[id] || r.asleep[id]) && room() {
 				add(found[i].Spec.Key.Instance)
 			}
 		}
@@ -277,6 +286,10 @@ func (r *round) summary() Summary {
 			s.Start++
 		case OpCleanup:
 			s.Cleanup++
+		case OpSleep:
+			s.Sleep++
+		case OpWake:
+			s.Wake++
 		case OpUpdate:
 			s.Update++
 		case OpReload:

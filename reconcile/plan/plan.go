@@ -49,6 +49,9 @@ type Observed struct {
 	Awake []runtimes.ID `json:"awake,omitempty"`
 	// Hands is what people did by hand, sorted by ID.
 	Hands []Hand `json:"hands,omitempty"`
+	// Asleep are instances that were put to sleep and stay so until somebody asks
+	// for them; no instance is in both.
+	Asleep []runtimes.ID `json:"asleep,omitempty"`
 }
 
 // Host is what of the machine bears on a plan.
@@ -68,6 +71,8 @@ type Support struct {
 	OK     bool   `json:"ok"`
 	Reason string `json:"reason,omitempty"`
 	Hint   string `json:"hint,omitempty"`
+	// Freezes says that the level can freeze an instance and let it run again.
+	Freezes bool `json:"freezes,omitempty"`
 }
 
 // Holder is who has a port. Instance is set when it is one of ours.
@@ -85,7 +90,11 @@ type Instance struct {
 	Address    string          `json:"address,omitempty"`     // "127.0.0.1:31200" or "unix:/path"
 	Restarts   int             `json:"restarts,omitempty"`    // within the restart window
 	GateOpen   bool            `json:"gate_open,omitempty"`   // it once was healthy for min_healthy: it may serve
-	Registered bool            `json:"registered,omitempty"`  // by API, not declared in git: a reconcile never removes it
+	// IdleSince is when the last request to it ended, or where there was none when
+	// it began to serve; zero while one is under way, and where nobody knows.
+	IdleSince  time.Time `json:"idle_since,omitzero"`
+	Busy       bool      `json:"busy,omitempty"`       // it said so itself: it is not put to sleep
+	Registered bool      `json:"registered,omitempty"` // by API, not declared in git: a reconcile never removes it
 }
 
 // Op is what an action does. The list is closed.
@@ -102,6 +111,8 @@ const (
 	OpStop    Op = "stop"    // stops an instance that is to stand still
 	OpRemove  Op = "remove"  // stops an instance that is desired no more
 	OpCleanup Op = "cleanup" // removes the leftover of a superseded incarnation
+	OpSleep   Op = "sleep"   // stops or freezes an idle instance until somebody asks for it
+	OpWake    Op = "wake"    // lets a frozen instance run again
 )
 
 // Effect is what changing a field costs.
@@ -146,6 +157,7 @@ const (
 	BlockPaused           = "paused"
 	BlockGuard            = "guard"
 	BlockDependency       = "dependency"
+	BlockFreeze           = "freeze-unsupported"
 )
 
 // Block says why an action can't be carried out now and what to do.
@@ -177,6 +189,8 @@ type Action struct {
 	// same for all actions of a service but removals, which come after the
 	// removals of what depends on them (ConditionRemoved).
 	After []schema.Dependency `json:"after,omitempty"`
+	// Freeze says of a sleep that the process is kept and gets no processor time.
+	Freeze bool `json:"freeze,omitempty"`
 	// NotBefore delays a start for backoff; zero = now.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Blocked   *Block    `json:"blocked,omitempty"`
@@ -200,6 +214,8 @@ type Summary struct {
 	Stop      int `json:"stop"` // to stand still
 	Remove    int `json:"remove"`
 	Cleanup   int `json:"cleanup"`
+	Sleep     int `json:"sleep,omitempty"`
+	Wake      int `json:"wake,omitempty"`
 	Blocked   int `json:"blocked"`
 	Unchanged int `json:"unchanged"` // instances
 }

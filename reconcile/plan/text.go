@@ -331,7 +331,7 @@ func (s Summary) String() string {
 	}{
 		{s.Create, "to create"}, {s.Start, "to start again"}, {s.Update, "to update in place"},
 		{s.Reload, "to reload"}, {s.Restart, "to restart"}, {s.Replace, "to replace"},
-		{s.Remove, "to remove"}, {s.Cleanup, "to clean up"}, {s.Blocked, "blocked"},
+		{s.Remove, "to remove"}, {s.Cleanup, "to clean up"}, {s.Sleep, "to put to sleep"}, {s.Wake, "to wake"}, {s.Blocked, "blocked"},
 	} {
 		if c.n > 0 {
 			parts = append(parts, fmt.Sprintf("%d %s", c.n, c.what))

@@ -66,6 +66,17 @@ var migrations = []string{
 		at       INTEGER NOT NULL,
 		PRIMARY KEY (service, instance)
 	) STRICT, WITHOUT ROWID;`,
+	// The wanted ones were one value until then, written whole by each wake.
+	`CREATE TABLE rest (
+		service  TEXT NOT NULL,
+		instance TEXT NOT NULL,
+		awake    INTEGER NOT NULL,
+		PRIMARY KEY (service, instance)
+	) STRICT, WITHOUT ROWID;
+	INSERT OR IGNORE INTO rest (service, instance, awake)
+		SELECT json_extract(value, '$.service'), json_extract(value, '$.id'), 1
+		FROM json_each(coalesce((SELECT json FROM value WHERE key = 'awake'), '[]'));
+	DELETE FROM value WHERE key = 'awake';`,
 }
 
 // migrate runs what the file has not run yet, all of it or nothing.
