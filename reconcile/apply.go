@@ -155,11 +155,14 @@ func (l *Loop) awaitHealthy(ctx context.Context, d *desired, dep schema.Dependen
 func (l *Loop) reached(s *schema.Service, c schema.Condition) bool {
 	for _, id := range s.Instances {
 		there := l.byID[runtimes.ID{Service: s.Name, Instance: id}]
-		if len(there) == 0 && s.OnDemand {
+		id := runtimes.ID{Service: s.Name, Instance: id}
+		if awake, noted := l.rests[id]; len(there) == 0 && (s.OnDemand || noted && !awake) {
 			continue
 		}
 		if !slices.ContainsFunc(there, func(t *tracked) bool {
 			switch {
+			case t.frozen:
+				return true
 			case t.over():
 				return c == schema.ConditionStarted && t.exit.Known && t.exit.Code == 0
 			case c == schema.ConditionStarted:
@@ -280,6 +283,10 @@ func past(op plan.Op) string {
 		return "leftover removed"
 	case plan.OpReload:
 		return "reloaded"
+	case plan.OpSleep:
+		return "put to sleep"
+	case plan.OpWake:
+		return "woken"
 	}
 	return string(op)
 }
@@ -299,6 +306,10 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()
 			return err
 		}
 		return l.bringUp(ctx, d, a, started)
+	case plan.OpSleep:
+		return l.sleep(ctx, d, a)
+	case plan.OpWake:
+		return l.rouse(ctx, a)
 	case plan.OpRestart:
 		abandoned, serving := l.abandoned(a.Old)
 		if err := l.stopAll(ctx, d, a.ID, abandoned); err != nil {
@@ -358,7 +369,7 @@ func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, started f
 	if a.Drift && a.New == nil {
 		l.restarted(a.ID)
 	}
-	err := l.gate(ctx, d, key)
+	err := l.gate(ctx, d, key, a.Reason.Code == plan.Woken)
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -444,6 +455,9 @@ func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
 	t := l.known(key)
 	if t == nil {
 		return nil // every incarnation on the machine was observed; this one is gone
+	}
+	if err := l.retire(ctx, t); err != nil {
+		return err
 	}
 	if err := l.cfg.Runtimes[t.level].Stop(context.WithoutCancel(ctx), key); err != nil {
 		return err

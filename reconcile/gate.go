@@ -21,8 +21,10 @@ const (
 
 // gate waits until an incarnation is ready and has stayed healthy for the
 // service's min_healthy. It fails as soon as the program ends, when
-// startup_timeout is over, or when health is lost on the way.
-func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
+// startup_timeout is over, or when health is lost on the way. Of one that was
+// woken only the first is asked, that it accepts: a request waits, and its
+// revision has proved itself before.
+func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key, woken bool) error {
 	s, t := d.Model.Service(key.Service), l.known(key)
 	if s == nil || t == nil {
 		return runtimes.ErrNotFound
@@ -34,7 +36,7 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 		// Staying alive is all it can be asked for, so it is asked for at least a moment.
 		return l.steady(ctx, t, max(s.MinHealthy, gateAlive), func() error { return nil })
 	}
-	r, err := l.ready(ctx, s, t)
+	r, err := l.ready(ctx, s, t, woken)
 	if err != nil && ctx.Err() != nil {
 		interval = 0
 		return err // nobody waits any more: that says nothing of its health, which the monitor finds out
@@ -44,6 +46,9 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 		return err
 	}
 	l.set(t, func() { t.health, t.address, t.text = runtimes.Healthy, r.Address, "" })
+	if woken {
+		return l.steady(ctx, t, 0, func() error { return nil })
+	}
 	return l.steady(ctx, t, s.MinHealthy, func() error {
 		if r := l.cfg.Prober.Probe(ctx, l.target(s, t)); !r.Healthy && ctx.Err() == nil {
 			return fmt.Errorf("was healthy, then not: %s", r.Text)
@@ -53,7 +58,14 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key) error {
 }
 
 // ready waits for the first answer, the program's end, or startup_timeout.
-func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.Result, error) {
+func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked, woken bool) (probe.Result, error) {
+	to := l.target(s, t)
+	if woken {
+		if s.ListenFDs { // the kernel takes connections in before the program does
+			return probe.Result{Healthy: true, Address: addressOf(t.spec)}, nil
+		}
+		to.Path = ""
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, s.StartupTimeout, errSlow)
 	defer cancel()
 	wait, ended := context.WithCancelCause(ctx)
@@ -67,7 +79,7 @@ func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked) (probe.
 		case <-stop:
 		}
 	}()
-	r, err := l.cfg.Prober.WaitReady(wait, l.target(s, t), 0)
+	r, err := l.cfg.Prober.WaitReady(wait, to, 0)
 	switch {
 	case err == nil:
 		return r, l.stranger(r, t)

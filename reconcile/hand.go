@@ -389,7 +389,8 @@ func (l *Loop) wakes(s *schema.Service, id runtimes.ID) bool {
 	if h.Stopped {
 		return wakesAgain(s)
 	}
-	return h.Spawned || slices.Contains(s.Instances, id.Instance) || len(l.byID[id]) > 0
+	_, noted := l.rests[id]
+	return h.Spawned || noted || declares(s, id) || len(l.byID[id]) > 0
 }
 
 // changed tells whoever routes of instances, all at once. Called with mu held.

@@ -42,7 +42,7 @@ type machine struct {
 	lens     func(*runtimes.Instance) // what the daemon is shown in place of what is
 	attached map[runtimes.Key]bool    // output that is being read
 	logged   bytes.Buffer
-	routes   map[string]router.Endpoint
+	door     *door // of the daemon
 	port     int
 }
 
@@ -112,6 +112,7 @@ func (m *machine) start() {
 	for _, level := range []runtimes.Level{runtimes.Process, runtimes.Namespace} {
 		levels[level] = &hooked{m.world.Runtime(level), level, m, d}
 	}
+	front := newDoor(m, d)
 	d.Loop = New(Config{
 		Host: "test", DataDir: m.dir, Version: "test", Origin: "a test",
 		Source: m.feed, Loader: loader{}, Store: st, Runtimes: levels,
@@ -119,32 +120,20 @@ func (m *machine) start() {
 		Log:      slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FreePort: m.freePort,
 		OpenDir:  m.feed.open,
-		Publish:  m.publish,
+		Publish:  front.publish, Traffic: front, Busy: front.isBusy,
 	})
-	m.daemon = d
+	m.daemon, m.door = d, front
 	go func() {
 		d.err = d.Run(ctx)
 		close(d.ended)
 	}()
 }
 
-// publish keeps what a router was told last of each instance.
-func (m *machine) publish(u router.Update) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if u.Whole || m.routes == nil {
-		m.routes = map[string]router.Endpoint{}
-	}
-	for _, e := range u.Endpoints {
-		m.routes[e.ID.String()] = e
-	}
-}
-
 // route is what a router knows of an instance.
 func (m *machine) route(id string) router.Endpoint {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.routes[id]
+	m.door.mu.Lock()
+	defer m.door.mu.Unlock()
+	return m.door.routes[id]
 }
 
 // stop ends the daemon and waits for all of it.

@@ -87,7 +87,7 @@ type Traffic interface {
 	Outcome(key runtimes.Key) (answered, failed uint64)
 }
 
-// Config is all a Loop needs. Every field is required except Publish and Traffic.
+// Config is all a Loop needs. Every field is required except Publish, Traffic and Busy.
 type Config struct {
 	Host     string // name of this host
 	DataDir  string // absolute
@@ -111,6 +111,9 @@ type Config struct {
 	// Traffic is asked who is idle and drained; nil where nothing is routed: then
 	// nothing is put to sleep.
 	Traffic Traffic
+	// Busy reports that an incarnation said itself that it is in the middle of
+	// something, and is not to be put to sleep; nil where nobody can say so.
+	Busy func(runtimes.Key) bool
 }
 
 // Loop reconciles one host. Make it with New, start it with Run.
@@ -161,8 +164,10 @@ type Loop struct {
 	watchers []*watcher                              // who follows a rollout
 	making   map[string]chan struct{}                // sources and builds that somebody makes or removes; closed when done
 	ports    ports
-	awake    sync.Mutex // held while the awake ones are changed in the store
-	handing  sync.Mutex // writers of hands take turns
+	rests    map[runtimes.ID]bool    // somebody asked for it (true), or it was put to sleep
+	noting   sync.Mutex              // writers of rests take turns
+	unseen   map[runtimes.Level]bool // levels that could not be asked last
+	handing  sync.Mutex              // writers of hands take turns
 }
 
 // desired is a revision on its way: its model, and the tree to take sources from.
@@ -206,6 +211,8 @@ func New(cfg Config) *Loop {
 		resting:  map[runtimes.ID]time.Time{},
 		failed:   map[string]string{},
 		making:   map[string]chan struct{}{},
+		rests:    map[runtimes.ID]bool{},
+		unseen:   map[runtimes.Level]bool{},
 		ports:    newPorts(),
 	}
 }
@@ -292,6 +299,9 @@ func (l *Loop) restore(ctx context.Context) error {
 	if err := l.restoreHands(ctx); err != nil {
 		return err
 	}
+	if err := l.restoreRests(ctx); err != nil {
+		return err
+	}
 	return l.adopt(ctx, d)
 }
 
@@ -341,27 +351,6 @@ func (l *Loop) adopt(ctx context.Context, d *desired) error {
 	l.log.Info("instances adopted", "reason", fmt.Sprintf("%d found running", len(obs.Instances)))
 	l.poke()
 	return nil
-}
-
-// reopen opens the gates of adopted incarnations that passed them: a model is
-// kept only after all of its gates were passed, so one that is as the model asks
-// and stands alone has. Called with mu held.
-func (l *Loop) reopen(d *desired, found []plan.Instance) {
-	if d == nil {
-		return
-	}
-	alive := map[runtimes.ID]int{}
-	for _, in := range found {
-		if in.Phase.Alive() {
-			alive[in.Spec.Key.ID]++
-		}
-	}
-	for _, in := range found {
-		s := d.Model.Service(in.Spec.Key.Service)
-		if in.Phase.Alive() && alive[in.Spec.Key.ID] == 1 && s != nil && s.Digest == in.Spec.Digest {
-			l.world[in.Spec.Key].open = true
-		}
-	}
 }
 
 // dropBuilds ends builds that an earlier run left half done.

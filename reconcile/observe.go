@@ -63,6 +63,7 @@ func (l *Loop) observe(ctx context.Context, d *desired, service string) (plan.Ob
 		}
 		return int(int64(a.Spec.Key.Generation) - int64(b.Spec.Key.Generation))
 	})
+	l.observeRest(d, service, &obs)
 	if len(obs.Unknown) == 0 {
 		l.forget(found, service, obs.Now)
 	}
@@ -84,9 +85,6 @@ func (l *Loop) observeMarks(ctx context.Context, d *desired, obs *plan.Observed)
 	}
 	for _, p := range pauses {
 		obs.Paused[p.Service] = p.Reason
-	}
-	if _, err := l.cfg.Store.Value(ctx, keyAwake, &obs.Awake); err != nil {
-		return err
 	}
 	obs.Hands = l.observeHands()
 	if d != nil {
@@ -118,14 +116,15 @@ func (l *Loop) levels(ctx context.Context) map[runtimes.Level]plan.Support {
 			levels[level] = plan.Support{Reason: "not supported by this build of ten", Hint: `set isolation = "namespace" or "process"`}
 			continue
 		}
-		levels[level] = support(rt.Check(ctx))
+		levels[level] = support(rt, rt.Check(ctx))
 	}
 	return levels
 }
 
-func support(err error) plan.Support {
+func support(rt runtimes.Runtime, err error) plan.Support {
 	if err == nil {
-		return plan.Support{OK: true}
+		_, freezes := rt.(runtimes.Suspender)
+		return plan.Support{OK: true, Freezes: freezes}
 	}
 	s := plan.Support{Reason: err.Error()}
 	if u, ok := asUnsupported(err); ok {

@@ -89,6 +89,7 @@ func (l *Loop) end(d *desired) (again bool) {
 	if tidy {
 		l.spawn(func() {
 			l.prune()
+			l.pruneRests(l.runCtx)
 			l.sweep(l.runCtx)
 			debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
 		})
@@ -368,6 +369,8 @@ func counts(s plan.Summary) string {
 	add(s.Replace, "replaced")
 	add(s.Remove, "removed")
 	add(s.Cleanup, "leftovers removed")
+	add(s.Sleep, "put to sleep")
+	add(s.Wake, "woken")
 	add(s.Blocked, "blocked")
 	add(s.Unchanged, "unchanged")
 	if len(parts) == 0 {

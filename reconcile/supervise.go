@@ -103,6 +103,7 @@ func (l *Loop) repair(ctx context.Context) error {
 		wait := time.Until(a.NotBefore)
 		if a.Blocked != nil {
 			l.log.Debug("repair blocked", "instance", a.ID.String(), "reason", a.Blocked.Text)
+			l.unserved(a.ID, errors.New(a.Blocked.Text))
 			wait = blockedFor
 		}
 		if wait > 0 {
@@ -213,6 +214,10 @@ func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 		l.look(a.ID)
 	} else {
 		l.log.Warn("repair failed", "instance", a.ID.String(), "err", err)
+		if a.Op == plan.OpSleep { // it goes on as it was, which hurts nobody
+			l.rest(a.ID, d.Model.Settings.BackoffMax)
+			return
+		}
 		if !a.Drift || failed == nil || !failed.started {
 			l.restarted(a.ID)
 		}
@@ -297,7 +302,7 @@ func (l *Loop) due() []*tracked {
 	}
 	var due []*tracked
 	for _, t := range l.world {
-		if !t.gating && !t.probing && !t.next.After(now) && !t.over() {
+		if !t.gating && !t.probing && !t.frozen && !t.next.After(now) && !t.over() {
 			t.probing = true
 			due = append(due, t)
 		}
@@ -335,15 +340,16 @@ func (l *Loop) probe(ctx context.Context, t *tracked) {
 // verdict takes what a probe said into account. Called with mu held.
 func (l *Loop) verdict(t *tracked, s *schema.Service, r probe.Result, interval time.Duration) {
 	t.probing, t.next = false, time.Now().Add(interval)
-	if t.gating || t.over() {
+	if t.gating || t.frozen || t.over() {
 		return // a gate decides, or nothing does any more
 	}
 	if r.Healthy {
 		t.health, t.failures, t.text = runtimes.Healthy, 0, ""
-		l.opened(t)
-		if r.Address != "" {
+		if r.Address != "" && r.Address != t.address {
 			t.address = r.Address
+			l.changed(t.key.ID)
 		}
+		l.opened(t)
 		return
 	}
 	if slow := s != nil && !t.open && time.Since(t.began) < s.StartupTimeout; !slow {

@@ -8,14 +8,9 @@ import (
 	"syscall"
 	"time"
 
-	"github.com/tenement/ten/host/router"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
-	"github.com/tenement/ten/schema"
 )
-
-// Keys of small values in the store.
-const keyAwake = "awake"
 
 // unhealthyAfter is how many failed probes in a row make an instance unhealthy.
 const unhealthyAfter = 3
@@ -42,7 +37,13 @@ type tracked struct {
 	open     bool   // the gate: it may serve
 	gating   bool   // a gate is probing it; the monitor keeps off
 	probing  bool
-	next     time.Time // of the next probe
+	next     time.Time   // of the next probe
+	frozen   bool        // it sleeps with its process kept
+	leaving  bool        // it is about to stop or to sleep: it gets no new requests
+	held     bool        // it does not serve before its rollout says so, while another one does
+	share    int         // of the requests, in percent, while it is tried beside the one that serves
+	since    time.Time   // when it began to serve
+	doze     *time.Timer // when it may have been idle for long enough
 }
 
 // over reports whether the program has ended.
@@ -70,7 +71,8 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 		l.world[key] = t
 		l.byID[key.ID] = append(l.byID[key.ID], t)
 		l.ports.hold(t.port)
-		if in.Phase.Alive() {
+		t.frozen = in.Phase == runtimes.Sleeping
+		if in.Phase.Alive() || t.frozen {
 			l.spawn(func() { l.watch(t) })
 		} else {
 			if in.Exit != nil {
@@ -111,7 +113,7 @@ func (l *Loop) watch(t *tracked) {
 	}
 	l.mu.Lock()
 	t.exit = exit
-	t.health, t.open = runtimes.Unknown, false
+	t.health, t.open, t.frozen, t.share = runtimes.Unknown, false, false, 0
 	close(t.ended)
 	l.changed(t.key.ID)
 	l.mu.Unlock()
@@ -149,8 +151,13 @@ func (l *Loop) forget(found map[runtimes.Key]bool, service string, begun time.Ti
 
 // drop forgets one incarnation. Called with mu held.
 func (l *Loop) drop(key runtimes.Key) {
-	if t := l.world[key]; t != nil {
-		l.ports.drop(t.port)
+	t := l.world[key]
+	if t == nil {
+		return
+	}
+	l.ports.drop(t.port)
+	if t.doze != nil {
+		t.doze.Stop()
 	}
 	delete(l.world, key)
 	rest := slices.DeleteFunc(l.byID[key.ID], func(t *tracked) bool { return t.key == key })
@@ -159,6 +166,7 @@ func (l *Loop) drop(key runtimes.Key) {
 	} else {
 		l.byID[key.ID] = rest
 	}
+	l.changed(key.ID)
 }
 
 // stopped reports that this daemon stopped an incarnation after a list was begun
@@ -310,6 +318,11 @@ func (l *Loop) disarm() {
 	for _, t := range l.alarms {
 		t.Stop()
 	}
+	for _, t := range l.world {
+		if t.doze != nil {
+			t.doze.Stop()
+		}
+	}
 }
 
 func (l *Loop) poke() {
@@ -317,60 +330,6 @@ func (l *Loop) poke() {
 	case l.kick <- struct{}{}:
 	default:
 	}
-}
-
-// publish tells whoever routes of the model in force and all its instances.
-func (l *Loop) publish() {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.force != nil {
-		l.cfg.Publish(router.Update{Model: l.force.Model, Whole: true, Endpoints: l.endpoints(l.force.Model)})
-	}
-}
-
-// endpoints are all instances that a request may reach: the declared ones, and
-// those that live without being declared. Called with mu held.
-func (l *Loop) endpoints(m *schema.Model) []router.Endpoint {
-	undeclared := map[string][]string{}
-	add := func(id runtimes.ID) {
-		if s := m.Service(id.Service); s != nil && !slices.Contains(s.Instances, id.Instance) {
-			undeclared[id.Service] = append(undeclared[id.Service], id.Instance)
-		}
-	}
-	for id := range l.byID {
-		add(id)
-	}
-	for id, h := range l.hands {
-		if h.Spawned && len(l.byID[id]) == 0 {
-			add(id)
-		}
-	}
-	var all []router.Endpoint
-	for _, s := range m.Services {
-		ids := append(slices.Clone(s.Instances), undeclared[s.Name]...)
-		slices.Sort(ids)
-		for _, id := range ids {
-			all = append(all, l.endpoint(s, runtimes.ID{Service: s.Name, Instance: id}))
-		}
-	}
-	return all
-}
-
-// endpoint is one instance as a router sees it. Called with mu held.
-func (l *Loop) endpoint(s *schema.Service, id runtimes.ID) router.Endpoint {
-	e := router.Endpoint{ID: id, Weight: l.weight(s, id), Wakes: l.wakes(s, id)}
-	for _, t := range l.byID[id] {
-		if t.open && !t.over() {
-			e.Serving = append(e.Serving, router.Incarnation{Key: t.key, Level: t.level, Network: t.spec.Network, Address: t.address})
-		}
-	}
-	if n := len(e.Serving); n > 0 { // the newest that is healthy takes over from the others
-		for i := range e.Serving[:n-1] {
-			e.Serving[i].Draining = true
-		}
-		e.Serving[n-1].Share = 100
-	}
-	return e
 }
 
 func asUnsupported(err error) (*runtimes.UnsupportedError, bool) {

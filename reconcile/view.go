@@ -171,14 +171,27 @@ func (l *Loop) asked(r *api.Instance, d *desired) {
 	}
 }
 
-// absent lists declared instances of which nothing is on the machine.
+// absent lists instances of which nothing is on the machine: the declared ones,
+// and others that sleep.
 func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed) []api.Instance {
 	l.mu.Lock()
 	failed := maps.Clone(l.failed)
+	asleep, undeclared := map[runtimes.ID]bool{}, map[string][]string{}
+	for id, awake := range l.rests {
+		s := d.Model.Service(id.Service)
+		if s == nil || awake || there[id] {
+			continue
+		}
+		asleep[id] = s.IdleTimeout > 0
+		if !declares(s, id) {
+			asleep[id] = true
+			undeclared[s.Name] = append(undeclared[s.Name], id.Instance)
+		}
+	}
 	l.mu.Unlock()
 	var rows []api.Instance
 	for _, s := range d.Model.Services {
-		for _, id := range s.Instances {
+		for _, id := range append(slices.Clip(s.Instances), undeclared[s.Name]...) {
 			if there[runtimes.ID{Service: s.Name, Instance: id}] {
 				continue
 			}
@@ -187,7 +200,7 @@ func (l *Loop) absent(d *desired, there map[runtimes.ID]bool, obs plan.Observed)
 				Health: runtimes.Unknown, Revision: d.Revision, Digest: s.Digest,
 			}
 			l.asked(&r, d)
-			if s.OnDemand {
+			if s.OnDemand || asleep[runtimes.ID{Service: s.Name, Instance: id}] {
 				r.Phase = runtimes.Sleeping
 			}
 			if why, ok := obs.Paused[s.Name]; ok {

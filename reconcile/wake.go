@@ -21,10 +21,15 @@ type waker struct {
 }
 
 // Wake starts a sleeping instance and waits until it serves. All callers for
-// one instance share one start; each leaves with its own context.
+// one instance share one start; each leaves with its own context, and the start
+// goes on without them.
 func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
+	if err := l.up(ctx); err != nil {
+		return err
+	}
 	l.mu.Lock()
 	d := l.force
+	why, held := l.failed[id.Service]
 	l.mu.Unlock()
 	if d == nil {
 		return errors.New("nothing was applied yet")
@@ -33,8 +38,10 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 	if s == nil {
 		return fmt.Errorf("no service %q", id.Service)
 	}
-	declared := slices.Contains(s.Instances, id.Instance)
-	if !declared {
+	if held {
+		return fmt.Errorf("wake %s: %s", id, why)
+	}
+	if !declares(s, id) {
 		if err := l.mayWake(s, id); err != nil {
 			return err
 		}
@@ -42,20 +49,14 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 	if err := l.unstop(ctx, s, id); err != nil {
 		return err
 	}
-	w := l.waker(id)
+	w, first := l.waker(id)
 	if w == nil {
 		return nil
 	}
 	defer l.leave(id, w)
-	if s.OnDemand || !declared {
-		if err := l.setAwake(ctx, id); err != nil {
-			return err
-		}
-		if err := l.clearEnded(ctx, s, id); err != nil {
-			return err
-		}
+	if first {
+		l.spawn(func() { l.call(s, id) })
 	}
-	l.look(id)
 	late := time.NewTimer(s.StartupTimeout + time.Second)
 	defer late.Stop()
 	select {
@@ -68,25 +69,26 @@ func (l *Loop) Wake(ctx context.Context, id runtimes.ID) error {
 		return fmt.Errorf("wake %s: it does not serve after %s; see: ten why %s", id, s.StartupTimeout+time.Second, id.Service)
 	case <-ctx.Done():
 		return fmt.Errorf("wake %s: %w", id, context.Cause(ctx))
+	case <-l.finished:
+		return fmt.Errorf("wake %s: %w", id, errOver)
 	}
 }
 
-// waker gives what is closed when an instance serves, or nil when it does.
-func (l *Loop) waker(id runtimes.ID) *waker {
+// waker gives what is closed when an instance serves, or nil when it does, and
+// whether the caller is the first who waits.
+func (l *Loop) waker(id runtimes.ID) (w *waker, first bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for _, t := range l.byID[id] {
-		if t.open {
-			return nil
-		}
+	if l.serves(id) {
+		return nil, false
 	}
-	w := l.wakers[id]
-	if w == nil {
+	w = l.wakers[id]
+	if first = w == nil; first {
 		w = &waker{done: make(chan struct{})}
 		l.wakers[id] = w
 	}
 	w.wait++
-	return w
+	return w, first
 }
 
 // leave ends the wait of one caller.
@@ -100,13 +102,19 @@ func (l *Loop) leave(id runtimes.ID, w *waker) {
 
 // opened opens the gate of an incarnation: it may serve. Called with mu held.
 func (l *Loop) opened(t *tracked) {
-	if t.open {
+	if t.open || t.held && l.serves(t.key.ID) {
 		return
 	}
-	t.open = true
+	t.open, t.held, t.since = true, false, time.Now()
 	l.changed(t.key.ID)
 	l.answer(t.key.ID, nil)
 	l.came(t.key.Service)
+	l.watchIdle(t)
+}
+
+// serves reports that an instance gets requests. Called with mu held.
+func (l *Loop) serves(id runtimes.ID) bool {
+	return slices.ContainsFunc(l.byID[id], func(t *tracked) bool { return t.open && !t.leaving && !t.over() })
 }
 
 // unserved tells those who wait for an instance why it does not serve.
@@ -167,54 +175,30 @@ func (l *Loop) fitsIn(s *schema.Service, id runtimes.ID) error {
 	if !instanceID.MatchString(id.Instance) {
 		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
 	}
-	there := map[string]bool{}
-	for _, name := range s.Instances {
-		there[name] = true
-	}
+	n := len(s.Instances)
 	l.mu.Lock()
-	for key := range l.world {
-		if key.Service == s.Name {
-			there[key.Instance] = true
+	there := len(l.byID[id]) > 0 || l.hands[id].Spawned
+	for other := range l.byID {
+		if other.Service == s.Name && !declares(s, other) {
+			n++
 		}
 	}
 	for other, h := range l.hands {
-		if other.Service == s.Name && h.Spawned {
-			there[other.Instance] = true
+		if other.Service == s.Name && h.Spawned && !declares(s, other) && len(l.byID[other]) == 0 {
+			n++
 		}
 	}
 	l.mu.Unlock()
-	if !there[id.Instance] && len(there) >= s.MaxInstances {
-		return fmt.Errorf("%s has %d instances already, its max_instances", s.Name, len(there))
+	if !there && n >= s.MaxInstances {
+		return fmt.Errorf("%s has %d instances already, its max_instances", s.Name, n)
 	}
 	return nil
 }
 
-// setAwake notes that an instance is wanted. Writers take turns.
-func (l *Loop) setAwake(ctx context.Context, id runtimes.ID) error {
-	l.awake.Lock()
-	defer l.awake.Unlock()
-	var awake []runtimes.ID
-	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
-		return err
-	}
-	if slices.Contains(awake, id) {
-		return nil
-	}
-	return l.cfg.Store.SetValue(ctx, keyAwake, append(awake, id))
-}
-
-// setAsleep notes that an instance is wanted no more until somebody asks again.
-func (l *Loop) setAsleep(ctx context.Context, id runtimes.ID) error {
-	l.awake.Lock()
-	defer l.awake.Unlock()
-	var awake []runtimes.ID
-	if _, err := l.cfg.Store.Value(ctx, keyAwake, &awake); err != nil {
-		return err
-	}
-	if !slices.Contains(awake, id) {
-		return nil
-	}
-	return l.cfg.Store.SetValue(ctx, keyAwake, slices.DeleteFunc(awake, func(other runtimes.ID) bool { return other == id }))
+// declares reports that git declares an instance.
+func declares(s *schema.Service, id runtimes.ID) bool {
+	_, found := slices.BinarySearch(s.Instances, id.Instance)
+	return found
 }
 
 func (l *Loop) doWake(ctx context.Context, c api.Command) (string, error) {

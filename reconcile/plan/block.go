@@ -28,7 +28,7 @@ func (a *Action) starts() bool {
 // supervises reports that an action keeps up what runs, rather than changing it:
 // a pause and a guard hold changes and let supervision go on.
 func (a *Action) supervises() bool {
-	if a.Drift || a.Reason.Code == "woken" {
+	if a.Drift || a.Reason.Code == Woken {
 		return true
 	}
 	return a.Op == OpCreate && a.New != nil

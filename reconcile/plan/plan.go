@@ -127,6 +127,9 @@ const (
 	EffectReplace Effect = "replace" // the old one must go first
 )
 
+// Woken is the code of the Reason of what is started because somebody waits for it.
+const Woken = "woken"
+
 // Reason says why, for people (Text) and for programs (Code).
 type Reason struct {
 	Code string `json:"code"` // "new", "changed", "removed", "exited", "unhealthy", "superseded", ...

@@ -136,7 +136,7 @@ func (r *round) frozen(s *schema.Service, cands []candidate, c candidate) {
 func (r *round) called(id runtimes.ID) Reason {
 	switch {
 	case r.awake[id]:
-		return Reason{Code: "woken", Text: "somebody asked for it"}
+		return Reason{Code: Woken, Text: "somebody asked for it"}
 	case r.resting.kept[id.Instance]:
 		return Reason{Code: "kept", Text: "too few are awake for min_running"}
 	}

@@ -1,0 +1,65 @@
+package reconcile
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/tenement/ten/runtimes"
+)
+
+// drainFor is how long requests may take where no service says it any more.
+const drainFor = 10 * time.Second
+
+// retire takes an incarnation out of the table, before anything is done to it,
+// and waits until nothing of it is under way, as long as its service lets it. A
+// newer revision that may want it after all ends the wait, and it is back.
+func (l *Loop) retire(ctx context.Context, t *tracked) error {
+	l.mu.Lock()
+	serves := (t.open || t.share > 0) && !t.over() && !t.frozen
+	if serves {
+		t.leaving = true
+		l.changed(t.key.ID)
+	}
+	l.mu.Unlock()
+	if !serves {
+		return nil
+	}
+	err := l.drain(ctx, t)
+	if err != nil {
+		l.set(t, func() { t.leaving = false; l.changed(t.key.ID) })
+	}
+	return err
+}
+
+// drain waits until nothing of an incarnation that left the table is under way,
+// or its time is over: then what is left was cut. It fails only when ctx ends.
+func (l *Loop) drain(ctx context.Context, t *tracked) error {
+	if l.cfg.Traffic == nil {
+		return nil
+	}
+	within, cancel := context.WithTimeout(ctx, l.drainTimeout(t.key.ID))
+	defer cancel()
+	err := l.cfg.Traffic.Drain(within, t.key)
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		l.log.Warn("requests under way were cut", "instance", t.key.ID.String(), "err", err)
+	}
+	return nil
+}
+
+func (l *Loop) drainTimeout(id runtimes.ID) time.Duration {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for _, d := range []*desired{l.force, l.good, l.current} {
+		if d == nil {
+			continue
+		}
+		if s := d.Model.Service(id.Service); s != nil {
+			return s.DrainTimeout
+		}
+	}
+	return drainFor
+}
