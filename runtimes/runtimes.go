@@ -95,7 +95,7 @@ type Spec struct {
 
 	Command []string `json:"command"`
 	// Env is the whole environment at every level but process, which adds it
-	// to the daemon's own. KEY=VALUE, sorted by key, no duplicates.
+	// to the daemon's own, beside what ListenFDs says. KEY=VALUE, sorted by key, no duplicates.
 	Env    []string `json:"env,omitempty"`
 	Dir    string   `json:"dir"`
 	Mounts []Mount  `json:"mounts,omitempty"`
@@ -106,8 +106,11 @@ type Spec struct {
 	Socket string `json:"socket,omitempty"`
 
 	// ListenFDs asks the level to open the listening socket itself, on Socket or,
-	// where that is "", on Port, and to pass it as file 3 with LISTEN_FDS=1 and
-	// LISTEN_PID, so that connections queue while the program starts.
+	// where that is "", on Port, and to pass it as file 3 with LISTEN_FDS=1,
+	// LISTEN_PID and LISTEN_FDNAMES=http, so that connections queue while the program
+	// starts. Only the program has it: when it ends, however it does, what is in the
+	// queue is cut, and connections are refused until the next start. Only the
+	// daemon's user, and root, may connect to a Socket; Stop removes it.
 	ListenFDs bool `json:"listen_fds,omitempty"`
 	// Network is the network the instance has: "" or NetworkHost, or NetworkNone.
 	Network string `json:"network,omitempty"`

@@ -31,7 +31,12 @@ func start() {
 		exit(0)
 	}
 	awaitGo()
-	pid := run(&plan)
+	socket := listen(&plan)
+	pid := run(&plan, socket)
+	if socket != noSocket {
+		// Nobody but the program has it: when it ends, connections are refused.
+		call(unix.SYS_CLOSE, socket, 0, 0, 0, 0)
+	}
 	call(unix.SYS_CLOSE, wire.FDConn, 0, 0, 0, 0)
 	exit(supervise(pid, &plan))
 }

@@ -18,24 +18,30 @@ var (
 // run starts the program and returns its pid. Whether exec succeeds only the
 // child learns: it reports a fault on the socket itself, and closes it by
 // succeeding.
-func run(plan *wire.View) uintptr {
+func run(plan *wire.View, socket uintptr) uintptr {
 	list(&argv, plan.Argv)
-	list(&envp, plan.Env)
+	n := list(&envp, plan.Env)
 	self, _ := value(unix.SYS_GETPID, 0, 0, 0)
 	pid, e := fork()
 	check("fork", "program", e)
 	if pid == 0 {
+		if socket != noSocket {
+			giveSocket(socket, n)
+		}
 		becomeProgram(plan, self)
 	}
 	return pid
 }
 
-// list fills a zero-terminated array of C strings.
-func list(array *[wire.MaxPlan / 5]uintptr, l wire.List) {
+// list fills a zero-terminated array of C strings and returns how many they are.
+func list(array *[wire.MaxPlan / 5]uintptr, l wire.List) int {
 	var s string
-	for i := 0; i < len(array)-1 && l.Next(&s); i++ {
-		array[i] = addr(s)
+	n := 0
+	for n < len(array)-2 && l.Next(&s) {
+		array[n] = addr(s)
+		n++
 	}
+	return n
 }
 
 // fork makes a copy of the process, which is small enough for that, and sleeps

@@ -47,11 +47,14 @@ func check(step, object string, e syscall.Errno) {
 
 var faultBytes [wire.MaxFault]byte
 
+// conn is the launcher's socket, which the program's process moves out of the way.
+var conn uintptr = wire.FDConn
+
 // fail tells the launcher what went wrong and ends the process.
 func fail(step, object string, e syscall.Errno) {
 	f := wire.Fault{Step: step, Object: object, Errno: uint32(e)}
 	n := f.Encode(&faultBytes)
-	call(unix.SYS_WRITE, wire.FDConn, bytesAddr(faultBytes[:]), uintptr(n), 0, 0)
+	call(unix.SYS_WRITE, conn, bytesAddr(faultBytes[:]), uintptr(n), 0, 0)
 	exit(1)
 }
 

@@ -86,6 +86,9 @@ func (v *Level) Stop(ctx context.Context, key runtimes.Key) error {
 		err = v.l.dropCgroup(context.WithoutCancel(ctx), v.name, key)
 	}
 	if err == nil {
+		if e.rec != nil && e.rec.Spec.ListenFDs {
+			dropSocket(e.rec.Spec.Socket, e.tag)
+		}
 		err = v.path(key).remove()
 	}
 	if err != nil {

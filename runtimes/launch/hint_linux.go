@@ -38,6 +38,14 @@ func hintFor(e *runtimes.StartError, plan *wire.Plan) string {
 		return "the working directory must exist and be visible inside the instance"
 	case is("mount", syscall.ENOENT):
 		return "the path must exist before the instance starts"
+	case is("listen", syscall.ENAMETOOLONG):
+		return "the path of a socket has room for 107 bytes; choose a shorter one"
+	case is("listen", syscall.EADDRINUSE):
+		return "somebody else listens there, or a file that is no socket is in the way"
+	case is("listen", syscall.EACCES):
+		return "ports below 1024 need root; the directory of a socket must be writable"
+	case is("listen", syscall.ENOENT), is("listen", syscall.EROFS):
+		return "the directory of a socket must exist and be writable inside the instance"
 	case is("clone", syscall.EPERM), is("clone", syscall.ENOSPC):
 		return "namespaces are refused or used up on this host; see ten doctor"
 	case errors.Is(e.Err, syscall.EMFILE), errors.Is(e.Err, syscall.ENFILE):

@@ -92,6 +92,12 @@ func checkSpec(spec *runtimes.Spec) *runtimes.StartError {
 			return refuse(fmt.Sprintf("mount %q", m.Path), "want a clean absolute path")
 		}
 	}
+	if spec.ListenFDs && spec.Socket == "" && (spec.Port <= 0 || spec.Port > 65535) {
+		return refuse("listen_fds", "there is no socket and no port to listen on")
+	}
+	if strings.ContainsRune(spec.Socket, 0) {
+		return refuse(fmt.Sprintf("socket %q", spec.Socket), "holds a NUL byte")
+	}
 	size := 0
 	for _, s := range slices.Concat(spec.Command, spec.Env, []string{spec.Dir}) {
 		if strings.ContainsRune(s, 0) {

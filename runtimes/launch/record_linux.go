@@ -86,8 +86,9 @@ type entry struct {
 	init  handle
 	rec   *record // nil when broken says why
 	exit  wire.Exit
-	ended bool // exit is there
-	stop  bool // Stop has begun
+	ended bool    // exit is there
+	stop  bool    // Stop has begun
+	tag   [8]byte // of the socket file that init made
 	// broken is set for a file that is not as a start leaves it.
 	broken error
 }
@@ -182,6 +183,7 @@ func readEntry(f *os.File) (*entry, error) {
 		return nil, errUnfinished
 	}
 	e.stop = b[stopMarkOffset] == 1
+	copy(e.tag[:], b[wire.TagOffset:])
 	line, rest, ok := bytes.Cut(b[headerSize:], []byte("\n"))
 	var size int
 	if e.init, size, err = parseFirstLine(string(line)); err != nil || !ok {

@@ -146,6 +146,10 @@ func (s *start) fillPlan(p *wire.Plan) {
 		p.Dir = s.spec.Dir
 	}
 	p.Path = pathOf(p.Env)
+	if s.spec.ListenFDs {
+		p.Listen, p.ListenPort = listenOn(s.spec)
+		p.Env = append(withoutActivation(p.Env), "LISTEN_FDNAMES="+listenName, "LISTEN_FDS=1") // init knows LISTEN_PID
+	}
 	p.HasOOM = s.group.countsOOM()
 }
 

@@ -35,7 +35,7 @@ func recipe(spec *runtimes.Spec) (launch.Recipe, error) {
 		return launch.Recipe{}, &runtimes.StartError{Key: spec.Key, Step: "network", Object: spec.Network, Err: errors.New("a process without walls has the host's network"),
 			Hint: `use isolation = "namespace", or network = "host"`}
 	}
-	return launch.Recipe{Plan: wire.Plan{Env: merge(os.Environ(), spec.Env)}, Track: true}, nil
+	return launch.Recipe{Plan: wire.Plan{Env: merge(launch.WithoutDaemon(os.Environ()), spec.Env)}, Track: true}, nil
 }
 
 // merge gives the base environment with the entries of over in the place of

@@ -47,6 +47,10 @@ func Machine(t *testing.T, level runtimes.Level, open Open) {
 		{"limits_change_in_place", limitsChange},
 		{"network_none_is_alone", networkNone},
 		{"dial_reaches_inside", dialInside},
+		{"listening_socket_queues", listenQueues},
+		{"listening_socket_refused", listenErrors},
+		{"listening_socket_is_the_one_file_more", listenFiles},
+		{"listening_socket_in_languages", listenLanguages},
 		{"init_is_small", initIsSmall},
 		{"nothing_is_left", nothingLeft},
 	}

@@ -64,6 +64,14 @@ func DecodeExit(b []byte) (Exit, bool) {
 	}, true
 }
 
+// TagOffset is where in the record file init leaves the tag of the socket file
+// that it made: all zero while there is none.
+const TagOffset = 56
+
+// PutTag makes the tag of a file from what tells it from others that were at the
+// same path, its inode number and the time of its last change: numbers are used again.
+func PutTag(b *[8]byte, ino uint64, sec, nsec int64) { putUint64(b[:], ino^uint64(sec*1e9+nsec)) }
+
 func putUint64(b []byte, n uint64) {
 	putUint32(b, uint32(n))
 	putUint32(b[4:], uint32(n>>32))

@@ -20,6 +20,9 @@ const (
 	FDOOM    = 7 // the cgroup file that counts out-of-memory kills, where a limit is set
 )
 
+// FDListen is where the program finds its listening socket, once FDConn is gone.
+const FDListen = 3
+
 // Go is the byte that lets init run the program. Until it arrives, the end of
 // the socket means that the launcher died, and init leaves without a trace.
 const Go = 'g'
@@ -69,6 +72,12 @@ type Plan struct {
 	// that may not go there itself. Nothing else is done then.
 	Lend uint32
 
+	// Listen names the socket that the program gets as file 3, with LISTEN_PID in
+	// its environment: the path of a unix socket, or where ListenPort is not zero
+	// that port on 127.0.0.1, for which Listen is what a Fault calls it.
+	Listen     string
+	ListenPort uint32
+
 	Dir  string
 	Path string // where Argv[0] is looked up when it holds no slash
 	Argv []string
@@ -93,6 +102,8 @@ func AppendPlan(b []byte, p *Plan) []byte {
 		b = appendString(append(b, byte(place.Kind)), place.Path)
 	}
 	b = appendString(b, p.Hostname)
+	b = appendString(b, p.Listen)
+	b = appendUint32(b, int(p.ListenPort))
 	b = appendString(b, p.Dir)
 	b = appendString(b, p.Path)
 	b = appendStrings(b, p.Argv)
@@ -108,6 +119,8 @@ type View struct {
 	Lend                uint32
 	Places              List // walk it with NextPlace
 	Hostname, Dir, Path string
+	Listen              string
+	ListenPort          uint32
 	Argv, Env           List
 }
 
@@ -127,6 +140,8 @@ func (v *View) Decode(b []byte) bool {
 	v.Lend = r.uint32()
 	v.Places = r.list(true)
 	v.Hostname = r.string()
+	v.Listen = r.string()
+	v.ListenPort = r.uint32()
 	v.Dir = r.string()
 	v.Path = r.string()
 	v.Argv = r.list(false)

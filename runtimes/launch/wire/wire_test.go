@@ -11,14 +11,14 @@ func sample() *Plan {
 	return &Plan{
 		Walls: true, HasOOM: true,
 		Places:   []Place{{Cover, "/data"}, {ReadOnly, "/data/src"}, {Writable, "/data/web"}, {Scratch, "/tmp"}},
-		Hostname: "web-prod", Dir: "/data/web", Path: "/usr/bin:/bin",
+		Hostname: "web-prod", Listen: "/data/web/s", Dir: "/data/web", Path: "/usr/bin:/bin",
 		Argv: []string{"sh", "-c", ""}, Env: []string{"A=", "B=grün"},
 	}
 }
 
 // read turns a view back into a plan, by the ways that init goes.
 func read(v *View) *Plan {
-	p := &Plan{Walls: v.Walls, DropCaps: v.DropCaps, HasOOM: v.HasOOM, Trial: v.Trial, Loopback: v.Loopback, Lend: v.Lend, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
+	p := &Plan{Walls: v.Walls, DropCaps: v.DropCaps, HasOOM: v.HasOOM, Trial: v.Trial, Loopback: v.Loopback, Lend: v.Lend, Listen: v.Listen, ListenPort: v.ListenPort, Hostname: v.Hostname, Dir: v.Dir, Path: v.Path}
 	var place Place
 	for l := v.Places; l.NextPlace(&place); {
 		p.Places = append(p.Places, place)
@@ -40,6 +40,8 @@ func TestPlanSurvives(t *testing.T) {
 		"small": {Argv: []string{"x"}},
 		"flags": {DropCaps: true, Trial: true, Argv: []string{"x"}},
 		"alone": {Walls: true, Loopback: true, Argv: []string{"x"}},
+		"unix":  {Listen: "/run/s", Argv: []string{"x"}},
+		"tcp":   {Listen: "127.0.0.1:80", ListenPort: 80, Argv: []string{"x"}},
 		"lend":  {Lend: 10, Argv: []string{"x"}},
 		"long":  {Argv: []string{strings.Repeat("x", 100_000)}},
 	} {
@@ -66,7 +68,7 @@ func TestStringsEndInZero(t *testing.T) {
 	if !v.Decode(b[4:]) {
 		t.Fatal("refused")
 	}
-	for _, s := range []string{v.Hostname, v.Dir, v.Path} {
+	for _, s := range []string{v.Hostname, v.Listen, v.Dir, v.Path} {
 		at := bytes.Index(b, []byte(s+"\x00"))
 		if at < 0 {
 			t.Errorf("%q has no zero byte behind it", s)
