@@ -68,6 +68,8 @@ var owners = map[string]struct {
 	"github.com/spf13":          {[]string{"cmd/ten"}, "nothing below the command line knows of flags"},
 	"github.com/prometheus":     {[]string{"host/metrics", "cmd/ten"}, "counters are kept in one place"},
 	"github.com/ProtonMail":     {[]string{"reconcile/source"}, "trust is decided before a snapshot exists"},
+	"k8s.io":                    {nil, "9 MB and 1 ms of every command; export/kubernetes has small structs, which its tests hold to the official types"},
+	"sigs.k8s.io":               {nil, "see k8s.io"},
 	"github.com/hiddeco/sshsig": {[]string{"reconcile/source"}, "trust is decided before a snapshot exists"},
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/compose"
 	"github.com/tenement/ten/export/fly"
+	"github.com/tenement/ten/export/kubernetes"
 	"github.com/tenement/ten/export/systemd"
 	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
@@ -25,6 +26,7 @@ func exportTargets() []export.Target {
 		fly.Target(),
 		systemd.Target(),
 		compose.Target(),
+		kubernetes.Target(),
 		terraform.Target(),
 	}
 }

@@ -1,0 +1,206 @@
+// Package kubernetes exports a model as manifests: for each instance a
+// Deployment (or a Job that runs once), a Service, a NetworkPolicy and a
+// PersistentVolumeClaim, and an HTTPRoute for each way in. The official types
+// read every manifest back, strictly, to the values that the model has; they are
+// not linked into ten, see RATIONALE.md.
+package kubernetes
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"slices"
+
+	shellquote "github.com/kballard/go-shellquote"
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/schema"
+)
+
+const header = "# Made by ten export kubernetes. Edit the config and export again.\n"
+
+// Target is the export to Kubernetes.
+func Target() export.Target {
+	return export.Target{
+		Name: "kubernetes", Short: "manifests for Kubernetes and its Gateway API, Dockerfiles included",
+		Export: run, Uses: uses(),
+	}
+}
+
+// exporter is one run: what is the same for all instances, and what they share.
+type exporter struct {
+	model    *schema.Model
+	opts     export.Options
+	layout   export.Layout
+	names    export.Names
+	services map[string]*service
+	losses   []export.Loss
+}
+
+// service is what was found out about a service before its instances are made.
+type service struct {
+	image   export.Image
+	probe   export.Probe
+	request string
+	listens bool
+	routed  bool
+	members []export.Instance
+}
+
+func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error) {
+	layout := export.ContainerLayout("kubernetes")
+	all, losses, err := export.Instances(m, layout)
+	if err != nil {
+		return export.Bundle{}, nil, err
+	}
+	e := &exporter{
+		model: m, opts: o, layout: layout, names: export.Names{Layout: layout},
+		services: map[string]*service{}, losses: losses,
+	}
+	if err := e.prepare(all); err != nil {
+		return export.Bundle{}, nil, err
+	}
+	files, err := e.files()
+	if err != nil {
+		return export.Bundle{}, nil, err
+	}
+	return export.Bundle{Files: files, Steps: e.steps()}, e.losses, nil
+}
+
+// prepare judges the services before any instance of them is written.
+func (e *exporter) prepare(all []export.Instance) error {
+	for _, in := range all {
+		s := in.Service
+		if e.services[s.Name] != nil {
+			e.services[s.Name].members = append(e.services[s.Name].members, in)
+			continue
+		}
+		if s.Isolation == "wasm" {
+			return e.layout.Refuse(s, "isolation", "wasm", "a pod runs programs of the node's processor, not modules", `keep it on ten, or isolation = "sandbox" with a native build`)
+		}
+		if s.ListenFDs {
+			return e.layout.Refuse(s, "listen_fds", "true", "nobody passes a listening socket to a pod", "let it listen at {port}, or ten export systemd")
+		}
+		image, err := export.ImageFor(e.model, s, e.opts, e.layout)
+		if err != nil {
+			return err
+		}
+		probe, request, err := e.layout.ProbeOf(s)
+		if err != nil {
+			return err
+		}
+		e.services[s.Name] = &service{
+			image: image, probe: probe, request: request, listens: in.Listen == export.ListenPort, members: []export.Instance{in},
+		}
+		e.tell(in, image)
+	}
+	for _, way := range e.ways() {
+		if sv := e.services[way.service]; sv != nil {
+			sv.routed = true
+		}
+	}
+	if len(all) > 0 && e.opts.Registry == "" {
+		e.losses = append(e.losses, export.Loss{
+			Field: "source", Value: "no --registry given", Kind: export.Converted,
+			Why: "a cluster pulls images, and nobody said where from", Instead: "images have local names; export with --registry",
+		})
+	}
+	return nil
+}
+
+// files are all files, not sorted.
+func (e *exporter) files() ([]export.File, error) {
+	var files []export.File
+	list := kustomization{APIVersion: "kustomize.config.k8s.io/v1beta1", Kind: "Kustomization"}
+	add := func(name string, objects ...any) error {
+		data, err := encode(objects)
+		if err != nil {
+			return fmt.Errorf("export kubernetes: %s: %w", name, err)
+		}
+		files = append(files, export.File{Path: name, Data: data})
+		list.Resources = append(list.Resources, name)
+		return nil
+	}
+	space := object{APIVersion: "v1", Kind: "Namespace", Metadata: meta{Name: e.opts.Project, Labels: e.labels("", "")}}
+	if err := add("namespace.yaml", space); err != nil {
+		return nil, err
+	}
+	for _, s := range e.model.Services {
+		sv := e.services[s.Name]
+		if sv == nil {
+			continue
+		}
+		if sv.image.Dockerfile == "" {
+			files = append(files, export.File{Path: dockerfile(s.Name), Data: sv.image.Generated})
+		}
+		var objects []any
+		for _, in := range sv.members {
+			made, err := e.objects(in, sv)
+			if err != nil {
+				return nil, err
+			}
+			objects = append(objects, made...)
+		}
+		if err := add("services/"+s.Name+".yaml", objects...); err != nil {
+			return nil, err
+		}
+	}
+	routes, err := e.routes()
+	if err != nil {
+		return nil, err
+	}
+	if len(routes) > 0 {
+		if err := add("routes.yaml", routes...); err != nil {
+			return nil, err
+		}
+	}
+	data, err := encode([]any{list})
+	if err != nil {
+		return nil, fmt.Errorf("export kubernetes: %w", err)
+	}
+	return append(files, export.File{Path: "kustomization.yaml", Data: data}), nil
+}
+
+func dockerfile(service string) string { return "images/" + service + ".Dockerfile" }
+
+// steps build and push the images, and make the cluster what the files say.
+func (e *exporter) steps() []string {
+	var steps []string
+	for _, s := range e.model.Services {
+		sv := e.services[s.Name]
+		if sv == nil {
+			continue
+		}
+		context, file := sv.image.BuildContext(e.opts), dockerfile(s.Name)
+		if sv.image.Dockerfile != "" {
+			file = path.Join(context, path.Base(sv.image.Dockerfile))
+		}
+		steps = append(steps, shellquote.Join("docker", "build", "--tag", sv.image.Name, "--file", file, context))
+		if e.opts.Registry != "" {
+			steps = append(steps, shellquote.Join("docker", "push", sv.image.Name))
+		}
+	}
+	return append(steps, "kubectl apply --kustomize .", shellquote.Join("kubectl", "--namespace", e.opts.Project, "rollout", "restart", "deployment"))
+}
+
+// encode writes documents, one after the other.
+func encode(objects []any) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(header)
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	for _, o := range objects {
+		if err := enc.Encode(o); err != nil {
+			return nil, err
+		}
+	}
+	if err := enc.Close(); err != nil {
+		return nil, err
+	}
+	return slices.Clip(b.Bytes()), nil
+}
+
+func (e *exporter) lose(s *schema.Service, field, value string, kind export.Kind, why, instead string) {
+	e.losses = append(e.losses, export.Loss{Service: s.Name, Field: field, Value: value, Kind: kind, Why: why, Instead: instead})
+}
