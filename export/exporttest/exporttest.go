@@ -59,7 +59,7 @@ func Shop() *schema.Model {
 			Source: source, Tree: "t", Values: v, Instances: ids,
 		})
 	}
-	settings := schema.Values{"max_restarts": int64(5), "health_check_interval": int64(15), "restart_window": int64(600), "backoff_base_ms": int64(2500)}
+	settings := schema.Values{"domain": "shop.example", "max_restarts": int64(5), "health_check_interval": int64(15), "restart_window": int64(600), "backoff_base_ms": int64(2500)}
 	routing := schema.Values{
 		"default": "web", "subdomain": map[string]any{"*.shop.example": "web", "api.shop.example": "api"}, "path": map[string]any{"/api": "api"},
 	}

@@ -267,6 +267,17 @@ func TestShop(t *testing.T) {
 	if got := db.Spec.Resources.Requests.Storage().Value(); got != 2048<<20 || c.deployments["db-main"].Spec.Strategy.Type != "Recreate" {
 		t.Errorf("db-main: %d bytes, %v", got, c.deployments["db-main"].Spec.Strategy)
 	}
+	closed := exporttest.Shop()
+	delete(closed.Fields, domainField)
+	b, _, err = export.Run(Target(), closed, exporttest.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if rule := c.policies["db-main"].Spec.Ingress[0]; len(rule.From) != 0 {
+		t.Errorf("who may reach db.shop.example: %+v", rule)
+	}
+	open := c
+	c = read(t, b)
 	if rule := c.policies["db-main"].Spec.Ingress[0]; len(rule.From) != 1 || rule.Ports[0].Port.IntValue() != 5432 {
 		t.Errorf("who may reach db: %+v", rule)
 	}
@@ -276,11 +287,15 @@ func TestShop(t *testing.T) {
 	if p := c.policies["worker-a"].Spec; len(p.Ingress) != 0 || p.PolicyTypes[0] != "Ingress" {
 		t.Errorf("who may reach worker: %+v", p)
 	}
+	c = open
 	wild := c.routes["wildcard-shop.example"]
 	if wild == nil || string(wild.Spec.Hostnames[0]) != "*.shop.example" || len(wild.Spec.Rules[0].BackendRefs) != 2 || *wild.Spec.Rules[0].BackendRefs[0].Weight != 100 {
 		t.Errorf("route %+v of %v", wild, c.routes)
 	}
-	if len(c.routes) != 4 || c.jobs["migrate-once"] == nil || *c.jobs["migrate-once"].Spec.BackoffLimit != 0 {
+	if one := c.routes["host-staging.web.shop.example"]; one == nil || len(one.Spec.Rules[0].BackendRefs) != 1 || string(one.Spec.Rules[0].BackendRefs[0].Name) != "web-staging" {
+		t.Errorf("route of an instance: %+v", one)
+	}
+	if len(c.routes) != 4+3+3 || c.jobs["migrate-once"] == nil || *c.jobs["migrate-once"].Spec.BackoffLimit != 0 {
 		t.Errorf("%d routes, jobs %v", len(c.routes), c.jobs)
 	}
 	for _, selects := range c.deployments {

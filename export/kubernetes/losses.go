@@ -2,6 +2,7 @@ package kubernetes
 
 import (
 	"cmp"
+	"slices"
 	"strconv"
 
 	"github.com/tenement/ten/export"
@@ -59,7 +60,8 @@ func uses() []export.Use {
 		backoff                  = "the kubelet waits 10 s at first, 5 minutes at most, and never gives up"
 		aGateway                 = "a Gateway of the project's name has to exist"
 	)
-	return []export.Use{
+	front := slices.DeleteFunc(export.RouterUses("a Gateway is in the place of ten's router", "say it in the Gateway"), func(u export.Use) bool { return u.Field == domainField })
+	return append(front, []export.Use{
 		{Field: "command", Kind: carried, As: "command, with $ doubled"},
 		{Field: "args", Kind: carried, As: "command"},
 		{Field: "build", Kind: carried, As: "a stage of images/SERVICE.Dockerfile"},
@@ -99,6 +101,7 @@ func uses() []export.Use {
 		{Field: "drain_timeout", Kind: lost, Why: "the signal is sent while requests are under way", As: "let the program end what it has begun when the signal comes"},
 
 		{Field: "settings.data_dir", Kind: converted, As: "where volumes are mounted", Why: "a relative one becomes /data"},
+		{Field: "settings.domain", Kind: converted, As: "HTTPRoutes for SERVICE.DOMAIN and ID.SERVICE.DOMAIN", Why: aGateway},
 		{Field: "settings.health_check_interval", Kind: carried, As: "livenessProbe.periodSeconds"},
 		{Field: "settings.max_restarts", Kind: lost, Why: backoff},
 		{Field: "settings.restart_window", Kind: lost, Why: backoff},
@@ -109,5 +112,5 @@ func uses() []export.Use {
 		{Field: "routing.default", Kind: converted, As: "an HTTPRoute", Why: aGateway},
 		{Field: "routing.subdomain", Kind: converted, As: "HTTPRoutes", Why: aGateway},
 		{Field: "routing.path", Kind: converted, As: "HTTPRoutes", Why: aGateway},
-	}
+	}...)
 }

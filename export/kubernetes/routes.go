@@ -23,14 +23,21 @@ type way struct {
 	instance string // "" = all of the service's
 }
 
+const domainField = "settings.domain"
+
 // ways are all that the config opens, in the order of their names.
 func (e *exporter) ways() []way {
 	var ways []way
+	written := map[string]bool{}
 	host := func(field, host, service, instance string) {
 		name := "host-" + host
 		if rest, ok := strings.CutPrefix(host, "*."); ok {
 			name = "wildcard-" + rest
 		}
+		if field == domainField && written[host] {
+			return // what the config says of a host goes before
+		}
+		written[host] = true
 		ways = append(ways, way{name: name, field: field, host: host, path: "/", service: service, instance: instance})
 	}
 	r := e.model.Routing
@@ -45,6 +52,9 @@ func (e *exporter) ways() []way {
 			host("instance_domains", h, s.Name, s.InstanceDomains[h])
 		}
 	}
+	if _, ok := e.model.Fields[domainField]; ok {
+		e.domainWays(host)
+	}
 	for _, p := range slices.Sorted(maps.Keys(r.Path)) {
 		sum := fnv.New32a()
 		sum.Write([]byte(p))
@@ -54,6 +64,21 @@ func (e *exporter) ways() []way {
 		ways = append(ways, way{name: "default", field: "routing.default", path: "/", service: r.Default})
 	}
 	return ways
+}
+
+// domainWays are the hosts that ten gives to every service and instance beneath
+// the domain.
+func (e *exporter) domainWays(add func(field, host, service, instance string)) {
+	for _, s := range e.model.Services {
+		sv, host := e.services[s.Name], s.Name+"."+e.model.Settings.Domain
+		if sv == nil || !sv.listens || strings.Contains(s.Name, "_") { // no host has such a name
+			continue
+		}
+		add(domainField, host, s.Name, "")
+		for _, in := range sv.members {
+			add(domainField, in.ID+"."+host, s.Name, in.ID)
+		}
+	}
 }
 
 // What the Gateway API takes as the prefix of a path.
@@ -106,8 +131,12 @@ func (e *exporter) routes() ([]any, error) {
 	return routes, nil
 }
 
-// tellWay says what a way in needs of the cluster.
+// tellWay says what a way in needs of the cluster; all that follows from the
+// domain, at once.
 func (e *exporter) tellWay(w way) {
+	if w.field == domainField {
+		w.name, w.service = "of each service and instance", e.model.Settings.Domain
+	}
 	l := export.Loss{Field: w.field, Value: w.service, Kind: export.Converted, Why: "what is before a cluster is its own", Instead: "the HTTPRoute " + w.name + " of a Gateway called " + e.opts.Project + ", which has to exist in the namespace"}
 	if w.field == "domains" || w.field == "instance_domains" {
 		l.Service, l.Value = w.service, w.host
