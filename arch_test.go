@@ -37,7 +37,7 @@ var layers = map[string][]string{
 	"reconcile/source":     {},
 	"reconcile/store":      {},
 	"reconcile/plan":       {"schema", "runtimes"},
-	"host/api":             {"schema", "runtimes", "reconcile/plan"},
+	"host/api":             {"schema", "runtimes", "reconcile/plan", "host/tokens"},
 	"host/*":               {"schema", "runtimes"},
 	"reconcile":            {"schema", "schema/load", "runtimes", "reconcile/*", "host/*"},
 	"export":               {"schema"},

@@ -2,8 +2,10 @@ package main
 
 import (
 	"context"
+	"errors"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -12,7 +14,9 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/host/tokens"
 	"github.com/tenement/ten/reconcile/plan"
+	"github.com/tenement/ten/reconcile/store"
 	"github.com/tenement/ten/runtimes"
 )
 
@@ -101,14 +105,22 @@ func serveDaemon(t *testing.T, d *daemon) (dataDir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	st, err := store.Open(t.Context(), filepath.Join(dataDir, "ten.db"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	known, err := tokens.New(t.Context(), tokenKeeper{st})
+	if err != nil {
+		t.Fatal(err)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- api.NewServer(api.Config{Viewer: d, Actor: d, Logs: d, Log: discard()}).Serve(ctx, l)
+		done <- api.NewServer(api.Config{Viewer: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Log: discard()}).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()
-		if err := <-done; err != nil {
+		if err := errors.Join(<-done, st.Close()); err != nil {
 			t.Error(err)
 		}
 	})

@@ -4,9 +4,12 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"os"
+	"os/user"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/tenement/ten/host/api"
@@ -23,12 +26,13 @@ type env struct {
 	log            *slog.Logger
 	getenv         func(string) string
 
-	server, dataDir string // the global flags
+	server, dataDir, token string // the global flags
 }
 
 const (
 	envServer  = "TENEMENT_SERVER"
 	envDataDir = "TENEMENT_DATA_DIR"
+	envToken   = "TENEMENT_TOKEN"
 
 	configName     = "tenement.toml"
 	defaultDataDir = "tenement-data"
@@ -57,13 +61,51 @@ func (e *env) clientFrom(start string) (*api.Client, error) {
 		if err != nil {
 			return nil, &usageError{err}
 		}
-		return c, nil
+		if strings.HasPrefix(server, "unix:") {
+			return c, nil // the kernel tells who asks
+		}
+		token, err := e.findToken(start)
+		return c.WithToken(token), err
 	}
 	dir, err := e.dataDirFrom(start)
 	if err != nil {
 		return nil, err
 	}
 	return api.NewLocalClient(dir), nil
+}
+
+// findToken gives the token that was named, or else the one that ten token-gen
+// saved in the data directory; "" where there is none.
+func (e *env) findToken(start string) (string, error) {
+	for _, token := range []string{e.token, e.getenv(envToken)} {
+		if token != "" {
+			return token, nil
+		}
+	}
+	dir, err := e.dataDirFrom(start)
+	if err != nil {
+		return "", nil // a config with a fault is no reason not to ask a server
+	}
+	file := filepath.Join(dir, tokenFile)
+	data, err := os.ReadFile(file)
+	switch token := strings.TrimSpace(string(data)); {
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
+		return "", nil
+	case err != nil:
+		return "", fmt.Errorf("token: %w", err)
+	case token == "":
+		return "", &hintError{fmt.Errorf("%s is empty", file), "make a token: ten token-gen"}
+	default:
+		return token, nil
+	}
+}
+
+// localUser is who runs this command.
+func localUser() string {
+	if u, err := user.Current(); err == nil {
+		return u.Username
+	}
+	return fmt.Sprintf("uid %d", os.Getuid())
 }
 
 // findDataDir gives the data directory that the command line means, absolute.

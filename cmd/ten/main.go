@@ -70,6 +70,7 @@ func commands(e *env) map[string][]*cobra.Command {
 			newLogsCommand(e),
 			newWhyCommand(e),
 			newHistoryCommand(e),
+			newAuditCommand(e),
 		},
 		groupAct: {
 			newPauseCommand(e),
@@ -85,6 +86,8 @@ func commands(e *env) map[string][]*cobra.Command {
 			newServeCommand(e),
 			newDoctorCommand(e),
 			newDataCommand(e),
+			newTokenGenCommand(e),
+			newTokensCommand(e),
 			newManCommand(e),
 			newVersionCommand(e),
 		},

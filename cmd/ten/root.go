@@ -46,6 +46,7 @@ func newRootCommand(e *env) *cobra.Command {
 	flags := root.PersistentFlags()
 	flags.StringVar(&e.server, "server", "", "address of the daemon: unix:///path or http://host:port (TENEMENT_SERVER)")
 	flags.StringVar(&e.dataDir, "data-dir", "", "data directory of the daemon (TENEMENT_DATA_DIR)")
+	flags.StringVar(&e.token, "token", "", "token for a --server on the network (TENEMENT_TOKEN)")
 	root.AddGroup(helpGroups()...)
 	for group, list := range commands(e) {
 		for _, cmd := range list {

@@ -21,6 +21,7 @@ import (
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/host/logs"
 	"github.com/tenement/ten/host/probe"
+	"github.com/tenement/ten/host/tokens"
 	"github.com/tenement/ten/reconcile"
 	"github.com/tenement/ten/reconcile/source"
 	"github.com/tenement/ten/reconcile/store"
@@ -152,7 +153,12 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		defer stop() // after ten down the rest goes too
 		return loop.Run(ctx)
 	})
-	server := api.NewServer(api.Config{Viewer: loop, Actor: loop, Logs: logView{output}, Log: log})
+	known, err := tokens.New(ctx, tokenKeeper{st})
+	if err != nil {
+		stop()
+		return errors.Join(err, group.Wait())
+	}
+	server := api.NewServer(api.Config{Viewer: loop, Actor: loop, Logs: logView{output}, Tokens: known, Audit: auditLog{st}, Log: log})
 	group.Go(func() error { return server.Serve(ctx, listener) })
 	if o.webhook != "" {
 		if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {

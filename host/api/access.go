@@ -10,19 +10,25 @@ import (
 	"strconv"
 )
 
-// access is how much a caller may do.
-type access int
+// need is what a route asks of its caller. The zero value is met by nobody but
+// those who may do anything, so that a route that says nothing is closed.
+type need int
 
 const (
-	accessNone access = iota
-	accessRead
-	accessAct
+	needAct     need = iota // the whole host, to act on it
+	needLook                // the whole host, to look at it
+	needOwnAct              // an instance, to act on it; the handler asks mayTouch
+	needOwnLook             // an instance, to look at it; the handler shows what mayTouch allows
+	needNothing
 )
 
-// caller is who asks, as found when the connection was made.
+// caller is who asks: of a socket as found when the connection was made, on the
+// network by the token of the request.
 type caller struct {
-	access access
-	name   string
+	look, act bool   // the whole host
+	tenant    string // else the instances of this id, in any service
+	name      string // for people, and for the audit log
+	source    string // where from
 	// serving ends with the daemon, not with the request.
 	serving context.Context
 }
@@ -32,13 +38,11 @@ type callerKey struct{}
 // identify runs once a connection. Peer credentials are those of the moment of
 // connecting, so a request can't borrow the rights of a later process.
 func identify(ctx context.Context, c net.Conn) context.Context {
-	who := caller{serving: ctx}
+	who := caller{serving: ctx, source: "socket"}
 	if p, err := peerOf(c); err == nil {
 		who.name = userName(p.uid)
-		who.access = accessRead
-		if p.uid == 0 || p.uid == os.Getuid() {
-			who.access = accessAct
-		}
+		who.look = true
+		who.act = p.uid == 0 || p.uid == os.Getuid()
 	}
 	return context.WithValue(ctx, callerKey{}, who)
 }
@@ -51,20 +55,40 @@ func callerOf(r *http.Request) caller {
 	return who
 }
 
-// permit refuses callers with less than need.
-func permit(r *http.Request, need access) error {
+func (c caller) unknown() bool { return !c.look && !c.act && c.tenant == "" }
+
+// mayTouch reports whether an instance is the caller's to look at.
+func (c caller) mayTouch(id string) bool { return c.look || c.tenant != "" && c.tenant == id }
+
+// permit refuses callers who lack what a route needs.
+func permit(r *http.Request, n need) error {
 	who := callerOf(r)
 	switch {
-	case who.access >= need:
+	case n == needNothing,
+		n == needAct && who.act,
+		n == needLook && who.look,
+		n == needOwnAct && (who.act || who.tenant != ""),
+		n == needOwnLook && (who.look || who.tenant != ""):
 		return nil
-	case who.access == accessNone:
-		return &Error{Code: CodeNoToken, Message: "this address does not know who you are", Hint: "use the socket in the data directory: --data-dir DIR"}
+	case who.unknown():
+		return &Error{Code: CodeNoToken, Message: "this address does not know who you are", Hint: "use the socket in the data directory: --data-dir DIR, or a token: --token TOKEN"}
+	case who.tenant != "":
+		return &Error{Code: CodeForbidden, Message: "this needs an admin token; a tenant token may access only instance " + who.tenant}
 	}
 	return &Error{
 		Code:    CodeForbidden,
 		Message: fmt.Sprintf("%s may look at this daemon but not act on it", who.name),
 		Hint:    fmt.Sprintf("run the command as %s or as root", userName(os.Getuid())),
 	}
+}
+
+// own refuses an instance that is not the caller's.
+func own(r *http.Request, id string) error {
+	who := callerOf(r)
+	if who.mayTouch(id) {
+		return nil
+	}
+	return &Error{Code: CodeForbidden, Message: "a tenant token may access only instance " + who.tenant}
 }
 
 func userName(uid int) string {

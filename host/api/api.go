@@ -5,6 +5,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"io"
 	"time"
 
@@ -153,6 +154,23 @@ type Command struct {
 	From     string        `json:"from,omitempty"`    // route: the instance that loses its requests
 	Timeout  time.Duration `json:"timeout,omitempty"` // deploy: until it must be healthy; 0 = startup_timeout
 	By       string        `json:"by,omitempty"`      // set by the server from the peer's credentials
+}
+
+// act is how a command stands in the audit log.
+func (c Command) act() Act {
+	a := Act{Action: string(c.Verb), Target: c.Service, Detail: c.Reason}
+	if c.Instance != "" {
+		a.Target += ":" + c.Instance
+	}
+	switch {
+	case c.Revision != "":
+		a.Detail = c.Revision
+	case c.Verb == VerbWeight || c.Verb == VerbDeploy:
+		a.Detail = fmt.Sprintf("weight %d", c.Weight)
+	case c.From != "":
+		a.Detail = "from " + c.From
+	}
+	return a
 }
 
 // ApplyRequest asks the daemon to apply a directory of this host. Expect is the

@@ -13,11 +13,13 @@ import (
 	"os/user"
 	"path/filepath"
 	"reflect"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/tenement/ten/host/tokens"
 	"github.com/tenement/ten/reconcile/plan"
 	"github.com/tenement/ten/runtimes"
 )
@@ -26,6 +28,8 @@ import (
 type world struct {
 	mu       sync.Mutex
 	commands []Command
+	tokens   []tokens.Record
+	acts     []Act
 	asks     []Ask
 	limits   []int
 	queries  []LogQuery
@@ -102,12 +106,65 @@ func start(t *testing.T, v *world) (c *Client, dataDir string) {
 	return c, dataDir
 }
 
+func (v *world) config(t testing.TB) Config {
+	t.Helper()
+	known, err := tokens.New(t.Context(), v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Config{Viewer: v, Actor: v, Logs: v, Tokens: known, Audit: v, Log: discard()}
+}
+
+func (v *world) Tokens(context.Context) ([]tokens.Record, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	return slices.Clone(v.tokens), v.err
+}
+
+func (v *world) PutToken(_ context.Context, r tokens.Record) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.tokens = append(v.tokens, r)
+	return v.err
+}
+
+func (v *world) RevokeToken(_ context.Context, id string) (bool, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	n := len(v.tokens)
+	v.tokens = slices.DeleteFunc(v.tokens, func(r tokens.Record) bool { return r.ID == id })
+	return len(v.tokens) < n, v.err
+}
+
+func (v *world) BeginAct(_ context.Context, a Act) (int64, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	a.ID = int64(len(v.acts) + 1)
+	v.acts = append(v.acts, a)
+	return a.ID, nil
+}
+
+func (v *world) EndAct(_ context.Context, id int64, result string, took time.Duration) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.acts[id-1].Result, v.acts[id-1].Took = result, took
+	return nil
+}
+
+func (v *world) Acts(_ context.Context, limit int) (AuditLog, error) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	list := slices.Clone(v.acts)
+	slices.Reverse(list)
+	return AuditLog{Acts: list[:min(limit, len(list))]}, nil
+}
+
 func serve(t *testing.T, v *world, l net.Listener) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- NewServer(Config{Viewer: v, Actor: v, Logs: v, Log: discard()}).Serve(ctx, l)
+		done <- NewServer(v.config(t)).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()
@@ -235,7 +292,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s %s: %v", tt.method, tt.target, err)
 		}
-		e, ok := errors.AsType[*Error](readError(resp))
+		e, ok := errors.AsType[*Error](c.readError(resp))
 		resp.Body.Close()
 		if resp.StatusCode != tt.want || !ok || e.Code.status() != tt.want {
 			t.Errorf("%s %s %.40s = %s %v, want %d", tt.method, tt.target, tt.body, resp.Status, e, tt.want)
@@ -249,7 +306,7 @@ func TestRequestsThatMakeNoSense(t *testing.T) {
 func TestHandlerWithoutAKnownCallerRefuses(t *testing.T) {
 	t.Parallel()
 	v := &world{}
-	srv := httptest.NewServer(NewServer(Config{Viewer: v, Actor: v, Logs: v, Log: discard()}).Handler())
+	srv := httptest.NewServer(NewServer(v.config(t)).Handler())
 	defer srv.Close()
 	c, err := NewClient(srv.URL)
 	if err != nil {
@@ -265,24 +322,26 @@ func TestHandlerWithoutAKnownCallerRefuses(t *testing.T) {
 	}
 }
 
-func TestReadersMayLookButNotAct(t *testing.T) {
+func TestPermit(t *testing.T) {
 	t.Parallel()
+	act, look := caller{look: true, act: true}, caller{look: true, name: "ana"}
+	tenant, nobody := caller{tenant: "acme"}, caller{}
 	for _, tt := range []struct {
-		have, need access
-		want       Code
+		who  caller
+		need need
+		want Code
 	}{
-		{accessAct, accessAct, ""},
-		{accessAct, accessRead, ""},
-		{accessRead, accessRead, ""},
-		{accessRead, accessAct, CodeForbidden},
-		{accessNone, accessRead, CodeNoToken},
-		{accessNone, accessNone, ""},
+		{act, needAct, ""}, {act, needLook, ""}, {act, needOwnAct, ""}, {act, needOwnLook, ""},
+		{look, needLook, ""}, {look, needOwnLook, ""}, {look, needAct, CodeForbidden}, {look, needOwnAct, CodeForbidden},
+		{tenant, needOwnAct, ""}, {tenant, needOwnLook, ""}, {tenant, needAct, CodeForbidden}, {tenant, needLook, CodeForbidden},
+		{nobody, needLook, CodeNoToken}, {nobody, needAct, CodeNoToken}, {nobody, needOwnAct, CodeNoToken}, {nobody, needOwnLook, CodeNoToken},
+		{nobody, needNothing, ""}, {nobody, need(99), CodeNoToken}, {nobody, route{}.need, CodeNoToken},
 	} {
-		ctx := context.WithValue(t.Context(), callerKey{}, caller{access: tt.have, name: "ana"})
+		ctx := context.WithValue(t.Context(), callerKey{}, tt.who)
 		err := permit(httptest.NewRequestWithContext(ctx, "GET", "/", nil), tt.need)
 		e, _ := errors.AsType[*Error](err)
 		if (err == nil) != (tt.want == "") || (e != nil && e.Code != tt.want) {
-			t.Errorf("permit(%v, %v) = %v, want %q", tt.have, tt.need, err, tt.want)
+			t.Errorf("permit(%+v, %v) = %v, want %q", tt.who, tt.need, err, tt.want)
 		}
 	}
 }

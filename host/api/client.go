@@ -30,6 +30,7 @@ type Client struct {
 	http  *http.Client
 	base  string
 	where string
+	token string
 }
 
 var (
@@ -72,6 +73,13 @@ func unixClient(path string) *Client {
 		base:  "http://ten",
 		where: "unix://" + path,
 	}
+}
+
+// WithToken gives a client that shows a token with every request.
+func (c *Client) WithToken(token string) *Client {
+	with := *c
+	with.token = token
+	return &with
 }
 
 // Where is the address of the daemon, as a person may pass it to --server.
@@ -202,6 +210,9 @@ func (c *Client) exchange(ctx context.Context, method, path string, q url.Values
 		return err
 	}
 	defer resp.Body.Close()
+	if into == nil {
+		return nil
+	}
 	if err := json.NewDecoder(resp.Body).Decode(into); err != nil {
 		return fmt.Errorf("read the answer of %s: %w", c.where, err)
 	}
@@ -226,15 +237,18 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, bo
 	if err != nil {
 		return nil, err
 	}
+	if c.token != "" {
+		req.Header.Set("Authorization", "Bearer "+c.token)
+	}
 	resp, err := c.http.Do(req)
 	if err != nil {
 		return nil, c.reachError(ctx, err)
 	}
-	if resp.StatusCode == http.StatusOK {
+	if resp.StatusCode/100 == 2 {
 		return resp, nil
 	}
 	defer resp.Body.Close()
-	return nil, readError(resp)
+	return nil, c.readError(resp)
 }
 
 // reachError tells "nobody there" from "not allowed in" and from a broken line.
@@ -254,11 +268,21 @@ func (c *Client) reachError(ctx context.Context, err error) error {
 	return fmt.Errorf("ask %s: %w", c.where, err)
 }
 
-func readError(resp *http.Response) error {
+// readError makes of a refusal what the server meant by it; some say nothing
+// but their status.
+func (c *Client) readError(resp *http.Response) error {
 	data, _ := io.ReadAll(io.LimitReader(resp.Body, maxErrBody))
 	var e Error
 	if json.Unmarshal(data, &e) == nil && e.Message != "" {
 		return &e
+	}
+	switch {
+	case resp.StatusCode == http.StatusUnauthorized && c.token == "":
+		return &Error{Code: CodeNoToken, Message: c.where + " wants a token", Hint: "--token TOKEN or TENEMENT_TOKEN; on its host ten token-gen makes one"}
+	case resp.StatusCode == http.StatusUnauthorized:
+		return &Error{Code: CodeNoToken, Message: c.where + " does not know this token", Hint: "it may be revoked, expired or replaced: ten token-gen on its host makes a new one"}
+	case resp.StatusCode == http.StatusTooManyRequests:
+		return &Error{Code: CodeBusy, Message: c.where + " had too many bad tokens from this address", Hint: "wait some seconds and try again"}
 	}
 	return &Error{Code: CodeInternal, Message: "unexpected answer " + resp.Status, Hint: "does a ten daemon answer at this address?"}
 }

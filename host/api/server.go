@@ -12,20 +12,23 @@ import (
 	"strconv"
 	"sync"
 	"time"
+
+	"github.com/tenement/ten/host/tokens"
 )
 
 // What a client may take of the daemon's time and memory.
 const (
-	headerTimeout = 5 * time.Second
-	bodyTimeout   = 10 * time.Second
-	writeTimeout  = 10 * time.Second // a client that reads nothing for so long is cut
-	idleTimeout   = 2 * time.Minute
-	closeTimeout  = 3 * time.Second
-	maxHeader     = 16 << 10
-	maxCommand    = 64 << 10
-	maxAsk        = 16 << 20 // 10,000 services ask for as many commands
-	maxHistory    = 10_000
-	maxLogLines   = 100_000
+	headerTimeout  = 5 * time.Second
+	bodyTimeout    = 10 * time.Second
+	writeTimeout   = 10 * time.Second // a client that reads nothing for so long is cut
+	idleTimeout    = 2 * time.Minute
+	closeTimeout   = 3 * time.Second
+	maxHeader      = 16 << 10
+	maxCommand     = 64 << 10
+	maxAsk         = 16 << 20 // 10,000 services ask for as many commands
+	maxHistory     = 10_000
+	defaultHistory = 100
+	maxLogLines    = 100_000
 )
 
 // Config is what a Server stands on. All fields are required.
@@ -33,6 +36,8 @@ type Config struct {
 	Viewer Viewer
 	Actor  Actor
 	Logs   Logs
+	Tokens *tokens.Tokens
+	Audit  Audit
 	Log    *slog.Logger
 }
 
@@ -82,13 +87,13 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 // through Serve has no known caller and is refused.
 func (s *Server) Handler() http.Handler {
 	mux := http.NewServeMux()
-	route := func(pattern string, need access, h func(http.ResponseWriter, *http.Request) error) {
-		mux.HandleFunc(pattern, func(w http.ResponseWriter, r *http.Request) {
+	for _, t := range s.routes() {
+		mux.HandleFunc(t.pattern, func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
 			rc.SetWriteDeadline(time.Now().Add(writeTimeout + bodyTimeout))
-			err := permit(r, need)
+			err := permit(r, t.need)
 			if err == nil {
-				err = h(w, r)
+				err = t.serve(w, r)
 			}
 			if err != nil {
 				rc.SetWriteDeadline(time.Now().Add(writeTimeout))
@@ -96,17 +101,6 @@ func (s *Server) Handler() http.Handler {
 			}
 		})
 	}
-	route("GET /v1/status", accessRead, s.status)
-	route("GET /v1/instances", accessRead, s.instances)
-	route("GET /v1/why", accessRead, s.why)
-	route("GET /v1/history", accessRead, s.history)
-	route("GET /v1/logs", accessRead, s.logs)
-	route("POST /v1/observe", accessRead, s.observe)
-	route("POST /v1/command", accessAct, s.command)
-	route("POST /v1/apply", accessAct, s.apply)
-	route("/", accessNone, func(_ http.ResponseWriter, r *http.Request) error {
-		return &Error{Code: CodeNotFound, Message: fmt.Sprintf("no such address: %s %s", r.Method, r.URL.Path), Hint: "the daemon may be older than this ten: ten version, ten status"}
-	})
 	return mux
 }
 
@@ -158,9 +152,18 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, maxCommand, &c); err != nil {
 		return err
 	}
-	c.By = callerOf(r).name
-	text, err := s.Actor.Do(r.Context(), c)
+	text, err := s.do(r, c)
 	return answer(w, map[string]string{"text": text}, err)
+}
+
+// do carries out a command for a caller who may give it.
+func (s *Server) do(r *http.Request, c Command) (text string, err error) {
+	c.By = callerOf(r).name
+	err = s.audited(r, c.act(), func() error {
+		text, err = s.Actor.Do(r.Context(), c)
+		return err
+	})
+	return text, err
 }
 
 // limitOf reads ?limit=; 0 when it is not given.
@@ -196,11 +199,23 @@ func decode(w http.ResponseWriter, r *http.Request, limit int64, v any) error {
 }
 
 func answer(w http.ResponseWriter, v any, err error) error {
+	return answerStatus(w, http.StatusOK, v, err)
+}
+
+func noContent(w http.ResponseWriter, err error) error {
+	if err == nil {
+		w.WriteHeader(http.StatusNoContent)
+	}
+	return err
+}
+
+func answerStatus(w http.ResponseWriter, status int, v any, err error) error {
 	if err != nil {
 		return err
 	}
 	http.NewResponseController(w).SetWriteDeadline(time.Now().Add(writeTimeout))
 	w.Header().Set("Content-Type", "application/json")
+	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(v) // a client that is gone has no use for the error
 	return nil
 }

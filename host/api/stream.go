@@ -69,11 +69,13 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	defer close(gone)
 	s.applies.Go(func() {
 		defer close(events)
-		s.runApply(who.serving, req, func(e Event) {
-			select {
-			case events <- e:
-			case <-gone:
-			}
+		s.audited(r, Act{Action: "apply", Detail: req.Dir}, func() error {
+			return s.runApply(who.serving, req, func(e Event) {
+				select {
+				case events <- e:
+				case <-gone:
+				}
+			})
 		})
 	})
 	w.Header().Set("Content-Type", "application/x-ndjson")
@@ -91,7 +93,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 }
 
 // runApply sends every event and, last, exactly one with Done.
-func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event)) {
+func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event)) error {
 	var mu sync.Mutex // the Actor may report from several goroutines
 	var last Event
 	err := s.Actor.Apply(ctx, req, func(e Event) {
@@ -113,6 +115,7 @@ func (s *Server) runApply(ctx context.Context, req ApplyRequest, send func(Event
 		last.Error, last.Hint, last.Code = e.Message, e.Hint, e.Code
 	}
 	send(last)
+	return err
 }
 
 // stream writes to a client that must keep reading: each write has its own

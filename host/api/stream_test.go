@@ -105,7 +105,7 @@ func TestServeWaitsForAnApplyToStop(t *testing.T) {
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- NewServer(Config{Viewer: v, Actor: v, Logs: v, Log: discard()}).Serve(ctx, l) }()
+	go func() { served <- NewServer(v.config(t)).Serve(ctx, l) }()
 	outcome := make(chan error, 1)
 	go func() {
 		c := NewLocalClient(dir)

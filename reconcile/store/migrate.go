@@ -77,6 +77,33 @@ var migrations = []string{
 		SELECT json_extract(value, '$.service'), json_extract(value, '$.id'), 1
 		FROM json_each(coalesce((SELECT json FROM value WHERE key = 'awake'), '[]'));
 	DELETE FROM value WHERE key = 'awake';`,
+	// The triggers make the log append-only to every command of this package: an
+	// act gets its result once.
+	`CREATE TABLE token (
+		id          TEXT PRIMARY KEY,
+		tenant      TEXT NOT NULL,
+		description TEXT NOT NULL,
+		prefix      TEXT NOT NULL,
+		hash        TEXT NOT NULL,
+		created     INTEGER NOT NULL,
+		expires     INTEGER NOT NULL
+	) STRICT, WITHOUT ROWID;
+	CREATE UNIQUE INDEX token_admin ON token (tenant) WHERE tenant = '';
+	CREATE TABLE audit (
+		id     INTEGER PRIMARY KEY AUTOINCREMENT,
+		at     INTEGER NOT NULL,
+		who    TEXT NOT NULL,
+		source TEXT NOT NULL,
+		action TEXT NOT NULL,
+		target TEXT NOT NULL,
+		detail TEXT NOT NULL,
+		result TEXT,
+		took   INTEGER NOT NULL DEFAULT 0
+	) STRICT;
+	CREATE TRIGGER audit_once BEFORE UPDATE ON audit WHEN OLD.result IS NOT NULL
+		OR NEW.at <> OLD.at OR NEW.who <> OLD.who OR NEW.source <> OLD.source
+		OR NEW.action <> OLD.action OR NEW.target <> OLD.target OR NEW.detail <> OLD.detail
+	BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;`,
 }
 
 // migrate runs what the file has not run yet, all of it or nothing.
