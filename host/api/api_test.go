@@ -118,14 +118,14 @@ func (v *world) config(t testing.TB) Config {
 func (v *world) Tokens(context.Context) ([]tokens.Record, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
-	return slices.Clone(v.tokens), v.err
+	return slices.Clone(v.tokens), nil
 }
 
 func (v *world) PutToken(_ context.Context, r tokens.Record) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	v.tokens = append(v.tokens, r)
-	return v.err
+	return nil
 }
 
 func (v *world) RevokeToken(_ context.Context, id string) (bool, error) {
@@ -133,7 +133,7 @@ func (v *world) RevokeToken(_ context.Context, id string) (bool, error) {
 	defer v.mu.Unlock()
 	n := len(v.tokens)
 	v.tokens = slices.DeleteFunc(v.tokens, func(r tokens.Record) bool { return r.ID == id })
-	return len(v.tokens) < n, v.err
+	return len(v.tokens) < n, nil
 }
 
 func (v *world) BeginAct(_ context.Context, a Act) (int64, error) {
@@ -163,9 +163,8 @@ func serve(t *testing.T, v *world, l net.Listener) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
-	go func() {
-		done <- NewServer(v.config(t)).Serve(ctx, l)
-	}()
+	s := NewServer(v.config(t))
+	go func() { done <- s.Serve(ctx, l) }()
 	t.Cleanup(func() {
 		cancel()
 		if err := <-done; err != nil {

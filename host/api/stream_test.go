@@ -105,7 +105,8 @@ func TestServeWaitsForAnApplyToStop(t *testing.T) {
 	}}
 	ctx, cancel := context.WithCancel(t.Context())
 	served := make(chan error, 1)
-	go func() { served <- NewServer(v.config(t)).Serve(ctx, l) }()
+	s := NewServer(v.config(t))
+	go func() { served <- s.Serve(ctx, l) }()
 	outcome := make(chan error, 1)
 	go func() {
 		c := NewLocalClient(dir)
