@@ -2,21 +2,25 @@ package compose
 
 import (
 	"context"
+	"errors"
+	"maps"
+	"slices"
 	"testing"
 	"testing/fstest"
 	"time"
 
 	"github.com/compose-spec/compose-go/v2/loader"
 	"github.com/compose-spec/compose-go/v2/types"
+	"pgregory.net/rapid"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
+	"github.com/tenement/ten/export/exporttest"
 	"github.com/tenement/ten/schema"
 )
 
-// load reads an export as Docker Compose would, with no variable set.
-func load(t testing.TB, data []byte) (*types.Project, error) {
-	t.Helper()
+// loadProject reads an export as Docker Compose would, with no variable set.
+func loadProject(data []byte) (*types.Project, error) {
 	return loader.LoadWithContext(context.Background(), types.ConfigDetails{
 		WorkingDir:  "/repo/export/compose",
 		ConfigFiles: []types.ConfigFile{{Filename: file, Content: data}},
@@ -37,7 +41,7 @@ func TestComposeLoadsItBack(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := load(t, b.Files[0].Data)
+	p, err := loadProject(b.Files[0].Data)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, b.Files[0].Data)
 	}
@@ -54,5 +58,110 @@ func TestComposeLoadsItBack(t *testing.T) {
 		time.Duration(*c.StopGracePeriod) != 3*time.Second || time.Duration(*c.HealthCheck.Interval) != 4*time.Second ||
 		time.Duration(*c.HealthCheck.StartPeriod) != 7*time.Second || c.HealthCheck.Test[6] != "/up?a=$b" || c.Build.Context != "/repo" {
 		t.Errorf("came back as %+v\n%+v", c, c.HealthCheck)
+	}
+}
+
+// TestEveryValueComesBack has Docker Compose's own loader read random exports.
+func TestEveryValueComesBack(t *testing.T) {
+	t.Parallel()
+	exported := 0
+	rapid.Check(t, func(t *rapid.T) {
+		m := exporttest.Random().Draw(t, "model")
+		b, _, err := export.Run(Target(), m, exporttest.Options())
+		if err != nil {
+			if _, refused := errors.AsType[*export.RefusedError](err); !refused {
+				t.Fatal(err)
+			}
+			return
+		}
+		if m.InstanceCount() == 0 {
+			return // a project without services, which the loader refuses
+		}
+		exported++
+		p, err := loadProject(b.Files[0].Data)
+		if err != nil {
+			t.Fatalf("%v\n%s", err, b.Files[0].Data)
+		}
+		for _, s := range m.Services {
+			for _, id := range s.Instances {
+				want, err := export.Resolve(m, s, id, export.ContainerLayout("compose"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				sameService(t, p.Services[s.Name+"-"+id], want)
+			}
+		}
+	})
+	t.Logf("%d models were exported; the others were refused", exported)
+}
+
+func sameService(t *rapid.T, c types.ServiceConfig, want export.Instance) {
+	s := want.Service
+	if !slices.Equal(c.Command, want.Argv) {
+		t.Fatalf("argv came back as %q, want %q", c.Command, want.Argv)
+	}
+	env := map[string]string{}
+	for name, value := range c.Environment {
+		env[name] = *value
+	}
+	if !maps.Equal(env, want.Env) {
+		t.Fatalf("env came back as %q, want %q", env, want.Env)
+	}
+	if s.Source != "db" && c.WorkingDir != want.Dir {
+		t.Fatalf("directory came back as %q, want %q", c.WorkingDir, want.Dir)
+	}
+	if c.Build == nil || c.Build.Context != "/repo/"+s.Source {
+		t.Fatalf("context came back as %+v", c.Build)
+	}
+	data := slices.IndexFunc(c.Volumes, func(v types.ServiceVolumeConfig) bool { return v.Target == want.Data })
+	if data < 0 || (c.Volumes[data].Type == types.VolumeTypeVolume) != s.StoragePersist {
+		t.Fatalf("data came back as %+v, want %q", c.Volumes, want.Data)
+	}
+	if int64(c.MemLimit) != int64(s.MemoryLimitMB)<<20 || c.StopSignal != s.StopSignal || time.Duration(*c.StopGracePeriod) != s.StopTimeout {
+		t.Fatalf("came back as %+v", c.ContainerSpec)
+	}
+}
+
+func TestRefusals(t *testing.T) {
+	t.Parallel()
+	for field, edit := range map[string]func(*schema.Service){
+		"isolation":  func(s *schema.Service) { s.Isolation = "vm" },
+		"listen_fds": func(s *schema.Service) { s.ListenFDs = true },
+		"health":     func(s *schema.Service) { s.Health = "/%zz" },
+		"env.A":      func(s *schema.Service) { s.Env = map[string]string{"A": "a\x00"} },
+	} {
+		_, _, err := export.Run(Target(), exporttest.Model(exporttest.Service("web", edit)), exporttest.Options())
+		refused, ok := errors.AsType[*export.RefusedError](err)
+		if !ok || refused.Field != field || refused.Nearest == "" {
+			t.Errorf("%s: got %v", field, err)
+		}
+	}
+}
+
+// TestNoNetwork keeps what may reach nobody on a network of its own.
+func TestNoNetwork(t *testing.T) {
+	t.Parallel()
+	web := exporttest.Service("web", func(s *schema.Service) { s.Network = schema.NetworkNone })
+	job := exporttest.Service("job", func(s *schema.Service) { s.Network, s.Health = schema.NetworkNone, schema.HealthNone })
+	b, _, err := export.Run(Target(), exporttest.Model(web, job), exporttest.Options())
+	if err != nil {
+		t.Fatal(err)
+	}
+	p, err := loadProject(b.Files[0].Data)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, b.Files[0].Data)
+	}
+	c := p.Services["web-prod"]
+	if len(c.Networks) != 1 || !p.Networks["web-prod"].Internal || len(c.Ports) != 0 || p.Services["job-prod"].NetworkMode != "none" {
+		t.Errorf("web has %v of %v and ports %v, job %q", c.Networks, p.Networks, c.Ports, p.Services["job-prod"].NetworkMode)
+	}
+}
+
+func BenchmarkExport1000(b *testing.B) {
+	m := exporttest.Big(1000)
+	for b.Loop() {
+		if _, _, err := export.Run(Target(), m, exporttest.Options()); err != nil {
+			b.Fatal(err)
+		}
 	}
 }
