@@ -171,3 +171,14 @@ func TestRunTellsWhatIsUnsaid(t *testing.T) {
 		}
 	}
 }
+
+func TestLoopbackIsTold(t *testing.T) {
+	t.Parallel()
+	s := service(func(s *schema.Service) {
+		s.Command, s.Env = "./web --listen 127.0.0.1:{port}", map[string]string{"DB_HOST": "localhost", "NAME": "localhost.example"}
+	})
+	_, losses, err := Instances(&schema.Model{Services: []*schema.Service{s}}, ContainerLayout("compose"))
+	if err != nil || len(losses) != 2 || losses[0].Field != "command" || losses[1].Field != "env.DB_HOST" {
+		t.Errorf("told %+v, %v", losses, err)
+	}
+}

@@ -20,6 +20,7 @@ type Layout struct {
 	Code    string // where the source of a service lies: "/app"; {name} is filled in
 	Data    string // {data_dir} where the config names no absolute one
 	Sockets string // the directory of sockets that the config does not fix; {name} and {id} are filled in
+	Alone   bool   // each instance has a network of its own
 	User    string // who a generated image runs as, "uid:gid"; "" = root
 	// Port gives the port of an instance whose service fixes none.
 	Port func(s *schema.Service, id string) int
@@ -36,6 +37,7 @@ func ContainerLayout(target string) Layout {
 		Code:    "/app",
 		Data:    "/data",
 		Sockets: "/run/ten",
+		Alone:   true,
 		User:    "10001:10001",
 		Port:    func(*schema.Service, string) int { return ContainerPort },
 	}
@@ -116,6 +118,9 @@ func Instances(m *schema.Model, l Layout) ([]Instance, []Loss, error) {
 				Instead: fmt.Sprintf("declare one: [instances] %s = [\"prod\"]", s.Name),
 			})
 		}
+		if l.Alone && len(s.Instances) > 0 {
+			losses = append(losses, loopbacks(s, l)...)
+		}
 		for _, id := range s.Instances {
 			in, err := Resolve(m, s, id, l)
 			if err != nil {
@@ -125,6 +130,33 @@ func Instances(m *schema.Model, l Layout) ([]Instance, []Loss, error) {
 		}
 	}
 	return all, losses, nil
+}
+
+// loopbacks tells of addresses that mean something else where each instance has a
+// network of its own.
+func loopbacks(s *schema.Service, l Layout) []Loss {
+	var losses []Loss
+	tell := func(field, text string) {
+		for _, host := range []string{"127.0.0.1", "localhost", "[::1]"} {
+			if text == host || strings.Contains(text, host+":") {
+				losses = append(losses, Loss{
+					Service: s.Name, Field: field, Value: text, Kind: Converted,
+					Why:     "in " + l.Target + " " + host + " is the instance's own: nobody else reaches it, and it reaches nobody else there",
+					Instead: "listen at 0.0.0.0, and call others by their names",
+				})
+				return
+			}
+		}
+	}
+	if words, err := words(s); err == nil {
+		for _, w := range words {
+			tell("command", w)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		tell("env."+name, s.Env[name])
+	}
+	return losses
 }
 
 // Resolve fills in one instance. It refuses what no program can be given: a
