@@ -177,22 +177,26 @@ func (l *Loop) reached(s *schema.Service, c schema.Condition) bool {
 }
 
 // serial runs one service's actions. New instances that take nothing away may
-// come up together; everything that replaces something goes one by one.
+// come up together, and so do those that take over at once; everything else that
+// replaces something goes one by one.
 func (l *Loop) serial(ctx context.Context, d *desired, t *turn, slots chan struct{}) error {
 	together, inner := errgroup.WithContext(ctx)
-	together.SetLimit(cap(slots))
+	m := l.muster(t.actions)
+	if m == nil {
+		together.SetLimit(cap(slots)) // those who wait for each other must all have begun
+	}
 	for _, a := range t.actions {
 		if inner.Err() != nil {
 			break
 		}
 		one := sync.OnceFunc(t.one)
-		if a.Op != plan.OpCreate && a.Op != plan.OpRemove {
-			if err := l.act(inner, d, a, slots, one); err != nil {
+		if a.Op != plan.OpCreate && a.Op != plan.OpRemove && !m.awaits(a) {
+			if err := l.act(inner, d, a, m, slots, one); err != nil {
 				return errors.Join(err, together.Wait())
 			}
 			continue
 		}
-		together.Go(func() error { return l.act(inner, d, a, slots, one) })
+		together.Go(func() error { return l.act(inner, d, a, m, slots, one) })
 	}
 	if err := together.Wait(); err != nil {
 		return err
@@ -202,8 +206,8 @@ func (l *Loop) serial(ctx context.Context, d *desired, t *turn, slots chan struc
 
 // act carries out one action, with its intent journalled before and its result
 // after. started is called, once or more, when its process was started and when
-// the action went well.
-func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan struct{}, started func()) error {
+// the action went well. m is who it takes over together with, or nil.
+func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, m *muster, slots chan struct{}, started func()) error {
 	if ctx.Err() != nil {
 		return context.Cause(ctx)
 	}
@@ -222,7 +226,7 @@ func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, slots chan st
 	if err != nil {
 		return err
 	}
-	err = l.do(ctx, d, a, func() { free(); started() })
+	err = l.do(ctx, d, a, m, func() { free(); started() })
 	result := "ok"
 	if err != nil {
 		result = err.Error()
@@ -293,7 +297,7 @@ func past(op plan.Op) string {
 
 // do is the switch over what there is to do. started is called once only
 // waiting is left.
-func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()) error {
+func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, m *muster, started func()) error {
 	switch a.Op {
 	case plan.OpReload:
 		return nil // settings and routes are read from the model in force
@@ -305,7 +309,7 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()
 		if err := l.stopAll(ctx, d, a.ID, a.Old); err != nil {
 			return err
 		}
-		return l.bringUp(ctx, d, a, started)
+		return l.bringUp(ctx, d, a, nil, started)
 	case plan.OpSleep:
 		return l.sleep(ctx, d, a)
 	case plan.OpWake:
@@ -315,7 +319,7 @@ func (l *Loop) do(ctx context.Context, d *desired, a plan.Action, started func()
 		if err := l.stopAll(ctx, d, a.ID, abandoned); err != nil {
 			return err
 		}
-		if err := l.bringUp(ctx, d, a, started); err != nil {
+		if err := l.bringUp(ctx, d, a, m, started); err != nil {
 			return err
 		}
 		return l.stopAll(ctx, d, a.ID, serving)
@@ -353,8 +357,9 @@ func (l *Loop) abandoned(old []runtimes.Key) (abandoned, serving []runtimes.Key)
 }
 
 // bringUp starts an incarnation, unless an interrupted rollout has, and waits at
-// its gate. When it does not get through, it is stopped again.
-func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, started func()) error {
+// its gate and until it has taken over. When it does not get that far, it is
+// stopped again.
+func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, m *muster, started func()) error {
 	var key runtimes.Key
 	if a.New != nil {
 		key = *a.New
@@ -369,7 +374,13 @@ func (l *Loop) bringUp(ctx context.Context, d *desired, a plan.Action, started f
 	if a.Drift && a.New == nil {
 		l.restarted(a.ID)
 	}
+	if t := l.known(key); t != nil {
+		l.set(t, func() { t.held, t.leaving, t.share = a.Takeover != nil, false, 0 })
+	}
 	err := l.gate(ctx, d, key, a.Reason.Code == plan.Woken)
+	if err == nil && a.Takeover != nil {
+		err = l.takeOver(ctx, key, a, m)
+	}
 	if err == nil || ctx.Err() != nil {
 		return err
 	}
@@ -456,7 +467,7 @@ func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
 	if t == nil {
 		return nil // every incarnation on the machine was observed; this one is gone
 	}
-	if err := l.retire(ctx, t); err != nil {
+	if err := l.retire(t); err != nil {
 		return err
 	}
 	if err := l.cfg.Runtimes[t.level].Stop(context.WithoutCancel(ctx), key); err != nil {

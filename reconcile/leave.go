@@ -12,9 +12,9 @@ import (
 const drainFor = 10 * time.Second
 
 // retire takes an incarnation out of the table, before anything is done to it,
-// and waits until nothing of it is under way, as long as its service lets it. A
-// newer revision that may want it after all ends the wait, and it is back.
-func (l *Loop) retire(ctx context.Context, t *tracked) error {
+// and waits until nothing of it is under way, as long as its service lets it.
+// Nothing ends that wait but its time: whoever ended it would cut what is under way.
+func (l *Loop) retire(t *tracked) error {
 	l.mu.Lock()
 	serves := (t.open || t.share > 0) && !t.over() && !t.frozen
 	if serves {
@@ -25,24 +25,20 @@ func (l *Loop) retire(ctx context.Context, t *tracked) error {
 	if !serves {
 		return nil
 	}
-	err := l.drain(ctx, t)
-	if err != nil {
-		l.set(t, func() { t.leaving = false; l.changed(t.key.ID) })
-	}
-	return err
+	return l.drain(t)
 }
 
 // drain waits until nothing of an incarnation that left the table is under way,
-// or its time is over: then what is left was cut. It fails only when ctx ends.
-func (l *Loop) drain(ctx context.Context, t *tracked) error {
+// or its time is over: then what is left was cut. It fails only when the daemon ends.
+func (l *Loop) drain(t *tracked) error {
 	if l.cfg.Traffic == nil {
 		return nil
 	}
-	within, cancel := context.WithTimeout(ctx, l.drainTimeout(t.key.ID))
+	within, cancel := context.WithTimeout(l.runCtx, l.drainTimeout(t.key.ID))
 	defer cancel()
 	err := l.cfg.Traffic.Drain(within, t.key)
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	if l.runCtx.Err() != nil {
+		return context.Cause(l.runCtx)
 	}
 	if err != nil && !errors.Is(err, context.DeadlineExceeded) {
 		l.log.Warn("requests under way were cut", "instance", t.key.ID.String(), "err", err)

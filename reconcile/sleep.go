@@ -45,7 +45,7 @@ func (l *Loop) nod(ctx context.Context, d *desired, t *tracked, a plan.Action) (
 		if since.IsZero() || l.busy(t.key) || a.Drift && time.Since(since) < s.IdleTimeout {
 			return true, nil
 		}
-		if err := l.drain(ctx, t); err != nil {
+		if err := l.drain(t); err != nil {
 			return true, err
 		}
 	}

@@ -203,7 +203,7 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 // wait from is tried again after the backoff of a restart.
 func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 	defer m.done()
-	err := l.act(m.ctx, d, a, make(chan struct{}, 1), func() {
+	err := l.act(m.ctx, d, a, nil, make(chan struct{}, 1), func() {
 		l.mu.Lock()
 		l.came(a.ID.Service)
 		l.mu.Unlock()

@@ -83,6 +83,8 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 		if _, busy := l.claimed[key.ID]; !busy {
 			l.dirty[key.ID] = true
 			l.poke()
+		} else {
+			t.next = time.Now().Add(time.Second) // who started it has a gate for it
 		}
 	}
 	t.spec, t.pid = in.Spec, in.Pid

@@ -105,11 +105,22 @@ func (l *Loop) opened(t *tracked) {
 	if t.open || t.held && l.serves(t.key.ID) {
 		return
 	}
-	t.open, t.held, t.since = true, false, time.Now()
-	l.changed(t.key.ID)
-	l.answer(t.key.ID, nil)
-	l.came(t.key.Service)
-	l.watchIdle(t)
+	l.openAll(t)
+}
+
+// openAll opens gates in one moment. Called with mu held.
+func (l *Loop) openAll(all ...*tracked) {
+	var ids []runtimes.ID
+	for _, t := range all {
+		t.open, t.held, t.share, t.since = true, false, 0, time.Now()
+		ids = append(ids, t.key.ID)
+	}
+	l.changed(ids...)
+	for _, t := range all {
+		l.answer(t.key.ID, nil)
+		l.came(t.key.Service)
+		l.watchIdle(t)
+	}
 }
 
 // serves reports that an instance gets requests. Called with mu held.

@@ -153,6 +153,7 @@ func (r *round) resume(s *schema.Service, c candidate, others []candidate) {
 	if len(others) > 0 {
 		a.Op = OpRestart
 		a.Reason.Text = "its rollout was interrupted: the new one has to become healthy, then the old one goes"
+		a.Takeover = takeover(s, a)
 	}
 	r.actions = append(r.actions, a)
 }
@@ -222,7 +223,24 @@ func (r *round) outdated(s *schema.Service, cands []candidate, c candidate) {
 		a.NotBefore = r.backoff(endedAt(e.Instance), e.Restarts)
 		a.Reason.Text += "; the last attempt " + exitText(e.Instance)
 	}
-	r.actions = append(r.actions, clash(s, a, cands))
+	a = clash(s, a, cands)
+	a.Takeover = takeover(s, a)
+	r.actions = append(r.actions, a)
+}
+
+// takeover says how the new incarnation of a change takes over. What only keeps
+// up an instance has no time for it, and what stops the old one first no way.
+func takeover(s *schema.Service, a Action) *Takeover {
+	if a.Op != OpRestart || a.Drift {
+		return nil
+	}
+	switch s.Deploy {
+	case schema.DeployBlueGreen:
+		return &Takeover{Deploy: s.Deploy}
+	case schema.DeployCanary:
+		return &Takeover{Deploy: s.Deploy, Steps: s.CanarySteps, Each: s.CanaryStep}
+	}
+	return nil
 }
 
 // ended deals with an instance of which nothing runs. The restart policy holds

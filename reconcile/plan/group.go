@@ -85,7 +85,7 @@ func (a Action) verb() string {
 		if a.Drift {
 			return "restart beside the old one"
 		}
-		return "restart without a gap"
+		return "restart without a gap" + a.Takeover.words()
 	case OpReplace:
 		return "replace: stop, then start  !! a gap in service"
 	case OpUpdate:
@@ -107,6 +107,21 @@ func (a Action) verb() string {
 		return "wake, its process goes on"
 	}
 	return string(a.Op)
+}
+
+// words says a takeover: ", all at once (blue-green)".
+func (t *Takeover) words() string {
+	switch {
+	case t == nil:
+		return ""
+	case t.Deploy == schema.DeployBlueGreen:
+		return ", all at once (blue-green)"
+	}
+	steps := make([]string, len(t.Steps))
+	for i, percent := range t.Steps {
+		steps[i] = fmt.Sprintf("%d%%", percent)
+	}
+	return fmt.Sprintf(", tried with %s of the requests for %s each (canary)", strings.Join(steps, ", "), t.Each)
 }
 
 // after says what comes first: "after db healthy, queue started".

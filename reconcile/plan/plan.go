@@ -192,11 +192,24 @@ type Action struct {
 	// same for all actions of a service but removals, which come after the
 	// removals of what depends on them (ConditionRemoved).
 	After []schema.Dependency `json:"after,omitempty"`
+	// Takeover is how the new incarnation of a restart takes over from the old one;
+	// nil = each as soon as it is healthy.
+	Takeover *Takeover `json:"takeover,omitempty"`
 	// Freeze says of a sleep that the process is kept and gets no processor time.
 	Freeze bool `json:"freeze,omitempty"`
 	// NotBefore delays a start for backoff; zero = now.
 	NotBefore time.Time `json:"not_before,omitzero"`
 	Blocked   *Block    `json:"blocked,omitempty"`
+}
+
+// Takeover is a deploy other than a rolling one. Blue-green: all new incarnations
+// of the service become healthy, then all take over in one moment, or none does.
+// Canary: the new one gets each of Steps percent of its instance's requests for
+// Each, and takes over when it has stayed healthy and answered well.
+type Takeover struct {
+	Deploy schema.Deploy `json:"deploy"`
+	Steps  []int         `json:"steps,omitempty"`
+	Each   time.Duration `json:"each,omitempty"`
 }
 
 // Guard is raised when a revision removes so much that a person must approve.
