@@ -13,13 +13,6 @@ import (
 	"github.com/tenement/ten/schema"
 )
 
-// What ten export compose writes on each container, so that the way back knows
-// which are instances of one service.
-const (
-	labelService  = "ten.service"
-	labelInstance = "ten.instance"
-)
-
 // readCompose reads a compose.yaml. Its YAML, variables, command lines, ports,
 // sizes and durations are read by Compose's own library; only its loader is not
 // used, which would read any file that a hostile one names, and whose JSON Schema
@@ -90,30 +83,29 @@ type container struct {
 	entrypoint, command []string
 	hasEntry, hasCmd    bool
 	image               string
-	built               *image            // of the Dockerfile, where that can be read
-	labels              map[string]string // those of ten alone
+	built               *image // of the Dockerfile, where that can be read
+	ours                ours
 	ports               []port
-	listens             bool   // something says that it listens
-	data                string // where ten's own export put the data directory
-	keeps               bool
+	listens             bool // something says that it listens
+	scratch             bool // ten's own export gave it a data directory that does not last
 }
 
 func (c *compose) service(name string, t *tree) error {
-	labels := tenLabels(t.get("labels"))
-	if id, first := labels[labelInstance], c.draft.named(labels[labelService]); id != "" && first != nil {
+	o := oursOf(t)
+	if first := c.draft.named(o.service); o.is() && first != nil {
 		c.renamed[name] = first.foreign
 		ids, _ := first.get("instances").([]string)
-		first.set("instances", append(ids, id), first.place("instances"), "")
+		first.set("instances", append(ids, o.id), first.place("instances"), "")
 		return nil
 	}
 	given := name
-	if labels[labelService] != "" && labels[labelInstance] != "" {
-		given = labels[labelService]
+	if o.is() {
+		given = o.service
 	}
-	s := &container{compose: c, service: c.draft.add(given, t.at), labels: labels}
+	s := &container{compose: c, service: c.draft.add(given, t.at), ours: o}
 	c.renamed[name] = given
-	if id := labels[labelInstance]; given != name {
-		s.set("instances", []string{id}, t.get("labels").at, "")
+	if o.is() {
+		s.set("instances", []string{o.id}, t.get("labels").at, "")
 	}
 	if err := c.interpolate(s.service, t, ""); err != nil {
 		return err
@@ -136,6 +128,9 @@ func (s *container) run(t *tree) {
 		at = t.get("command").at
 	}
 	argv := slices.Concat(s.entrypoint, s.command)
+	for i, w := range argv {
+		argv[i] = s.ours.unfilled(w)
+	}
 	switch {
 	case s.built != nil && !s.hasEntry && s.hasCmd:
 		argv = slices.Concat(s.built.entrypoint, s.command)
@@ -164,12 +159,11 @@ func (s *container) settle() {
 		switch {
 		case i > 0:
 			s.lose("ports", p.text, p.at, "ten knows one port of a program", "")
-		case s.labels[labelService] != "" && p.published != strconv.Itoa(p.target):
-			// ten's export chose it, so ten may choose again.
+		case s.ours.port == strconv.Itoa(p.target): // ten chose it, and may again
 		default:
 			s.set("port", p.target, p.at, "")
 		}
-		if p.published != "" && i == 0 && s.labels[labelService] == "" {
+		if p.published != "" && i == 0 && !s.ours.is() {
 			s.convert("ports", p.text, p.at, "requests come through ten's router, not to a port of their own", "route to it: [routing]")
 		}
 	}
@@ -179,7 +173,7 @@ func (s *container) settle() {
 	if s.get("restart") == nil {
 		s.set("restart", "never", s.at, "Compose restarts what asks for it")
 	}
-	if s.data != "" && !s.keeps {
+	if s.scratch {
 		s.set("storage_persist", false, s.at, "")
 	}
 	s.unsetDefault()
@@ -250,26 +244,6 @@ func (c *compose) interpolate(s *service, t *tree, where string) error {
 	return nil
 }
 
-func tenLabels(t *tree) map[string]string {
-	labels := map[string]string{}
-	if t == nil {
-		return labels
-	}
-	for _, key := range t.keys {
-		labels[key] = t.fields[key].str()
-	}
-	for _, item := range t.items {
-		key, value, _ := strings.Cut(item.str(), "=")
-		labels[key] = value
-	}
-	for key := range labels {
-		if key != labelService && key != labelInstance {
-			delete(labels, key)
-		}
-	}
-	return labels
-}
-
 // build finds the source, and the Dockerfile in it.
 func (s *container) build(t *tree) {
 	if t == nil {
@@ -313,7 +287,7 @@ func (s *container) dockerfile(t *tree, context, file string) {
 	switch inline := t.get("dockerfile_inline"); {
 	case inline != nil:
 		src.Name, src.Data = s.src.Name, []byte(inline.str())
-		if s.labels[labelService] != "" {
+		if s.ours.is() {
 			return // it was made from this service
 		}
 	case s.src.Tree == nil || !fs.ValidPath(name):

@@ -47,6 +47,7 @@ func (s *container) readings() map[string]reading {
 		"tmpfs":             s.readTmpfs,
 		"working_dir":       s.readWorkdir,
 		"networks":          s.readNetworks,
+		"network_mode":      readNetworkMode,
 	}
 	for name, why := range map[string]string{
 		"privileged": "ten's walls have no door for all of the host", "user": "ten chooses the user", "network_mode": noNetwork,
@@ -108,10 +109,9 @@ func (s *container) readEnvironment(_ *service, v *tree) {
 
 // variable passes over what ten's own export filled in.
 func (s *container) variable(name, value string, at schema.Position, note string) {
-	if s.labels[labelService] != "" && (name == "PORT" || name == "SOCKET_PATH" || name == "HOME" && strings.HasSuffix(value, path.Join("/", s.labels[labelService], s.labels[labelInstance]))) {
-		return
+	if !s.ours.ownEnv(name, value) {
+		s.setEnv(name, s.ours.unfilled(value), at, note)
 	}
-	s.setEnv(name, value, at, note)
 }
 
 // readEnvFiles reads the files beside the Compose file; what stands in
@@ -370,7 +370,7 @@ func readSecurity(s *service, v *tree) {
 }
 
 func (s *container) readWorkdir(_ *service, v *tree) {
-	if s.labels[labelService] == "" {
+	if !s.ours.is() {
 		s.lose("working_dir", v.str(), v.at, "it is a directory of the image", "workdir, beneath the source")
 	}
 }
@@ -380,6 +380,17 @@ func (s *container) readNetworks(_ *service, v *tree) {
 		if name != "default" {
 			s.lose("networks", name, v.at, "ten leaves the network to the host", "")
 		}
+	}
+}
+
+// readNetworkMode: host is what ten does without being told.
+func readNetworkMode(s *service, v *tree) {
+	switch v.str() {
+	case "host":
+	case "none":
+		s.set("network", "none", v.at, "")
+	default:
+		s.lose("network_mode", v.str(), v.at, "ten has the network of the host, and none", "")
 	}
 }
 
@@ -408,13 +419,11 @@ func (s *container) readVolumes(_ *service, v *tree) {
 // mount is one more place in a container. An instance of ten has one directory
 // of its own, and /tmp.
 func (s *container) mount(kind, source, target string, from *tree) {
-	name, id := s.labels[labelService], s.labels[labelInstance]
-	own := name != "" && strings.HasSuffix(target, path.Join("/", name, id))
 	switch {
 	case kind == types.VolumeTypeTmpfs && (target == "/tmp" || target == "/dev/shm"):
-	case own:
-		s.data, s.keeps = target, kind == types.VolumeTypeVolume
-	case kind == types.VolumeTypeTmpfs && name != "":
+	case s.ours.ownData(target):
+		s.scratch = kind != types.VolumeTypeVolume
+	case kind == types.VolumeTypeTmpfs && s.ours.is():
 	case kind == types.VolumeTypeBind:
 		s.lose("volumes", from.brief(), from.at, "ten mounts nothing of the host", "the program sees the host's files read-only, and its source")
 	case kind == types.VolumeTypeVolume:

@@ -46,6 +46,7 @@ func readFly(d *draft, src Source) error {
 	for i := range f.services {
 		f.command(i)
 		f.shared(f.services[i])
+		f.deploy(f.services[i])
 	}
 	f.unsaid()
 	f.sections()
@@ -169,7 +170,7 @@ func (f *fly) seconds(s *service, name string, most int, v *tree) {
 
 // unsaid tells of the keys of the app that ten has no word for.
 func (f *fly) unsaid() {
-	known := []string{"app", "processes", "env", "kill_signal", "kill_timeout", "http_service", "services", "checks", "vm", "mounts", "restart", "build"}
+	known := []string{"app", "processes", "env", "kill_signal", "kill_timeout", "http_service", "services", "checks", "vm", "mounts", "restart", "build", "deploy"}
 	for _, key := range f.root.keys {
 		v := f.root.fields[key]
 		switch {
@@ -185,6 +186,27 @@ func (f *fly) unsaid() {
 			f.draft.lose("build."+key, v.brief(), v.at, "ten builds no images", "build")
 		}
 	}
+}
+
+// deploy says how a new revision takes over.
+func (f *fly) deploy(s *service) {
+	v := f.root.get("deploy")
+	if v == nil {
+		return
+	}
+	s.readFields(v, "deploy.", map[string]reading{
+		"strategy": func(s *service, v *tree) {
+			switch v.str() {
+			case "rolling":
+			case "canary":
+				s.set("deploy", "canary", v.at, "")
+			case "bluegreen":
+				s.set("deploy", "blue-green", v.at, "")
+			default:
+				s.lose("deploy.strategy", v.brief(), v.at, "ten has no such way", "rolling")
+			}
+		},
+	})
 }
 
 // sections reads the tables that are about groups.
@@ -242,6 +264,9 @@ func (f *fly) serve(s *service, v *tree, prefix string) {
 		"auto_stop_machines": func(s *service, v *tree) {
 			if mode := v.str(); mode == "stop" || mode == "suspend" || mode == "true" {
 				s.set("idle_timeout", 300, v.at, "Fly looks every few minutes whether a Machine is idle")
+				if mode == "suspend" {
+					s.set("sleep", "freeze", v.at, "")
+				}
 				s.convert(prefix+"auto_stop_machines", mode, v.at, "Fly says no time for it", "300 seconds without a request")
 			}
 		},
@@ -251,8 +276,15 @@ func (f *fly) serve(s *service, v *tree, prefix string) {
 		"force_https": unsaid("ten's router decides on TLS", "")(prefix + "force_https"),
 		"ports":       unsaid("requests come through ten's router", "[routing]")(prefix + "ports"),
 		"concurrency": unsaid("ten limits no requests", "")(prefix + "concurrency"),
-		"min_machines_running": unsaid("ten wakes all of a service's instances the same way", "leave idle_timeout out")(
-			prefix + "min_machines_running"),
+		"min_machines_running": func(s *service, v *tree) {
+			n, err := strconv.Atoi(v.str())
+			switch {
+			case err != nil || n < 0 || n > 100000:
+				s.lose(prefix+"min_machines_running", v.brief(), v.at, "it is no number of instances", "")
+			case n > 0:
+				s.set("min_running", n, v.at, "")
+			}
+		},
 	})
 }
 

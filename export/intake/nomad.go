@@ -212,7 +212,10 @@ func (n *nomad) ports(s *service, networks []*tree) {
 	first := true
 	for _, network := range networks {
 		for _, key := range network.keys {
-			if v := network.fields[key]; key != "port" && (key != "mode" || v.str() != "host") {
+			v := network.fields[key]
+			if key == "mode" && v.str() == "none" {
+				s.set("network", "none", v.at, "")
+			} else if key != "port" && (key != "mode" || v.str() != "host") {
 				s.lose("network."+key, v.brief(), v.at, "ten leaves the network to the host", "")
 			}
 		}

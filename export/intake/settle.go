@@ -14,12 +14,19 @@ func (d *draft) settle() {
 	for _, s := range d.services {
 		s.settlePort(ports)
 		s.settleHealth()
+		s.settleNetwork()
 		if s.get("instances") == nil {
 			s.set("instances", []string{"main"}, s.at, "one instance, called main")
 		}
 		s.settleDependencies(d)
 	}
 	d.breakCycles()
+	d.settings = slices.DeleteFunc(d.settings, func(f field) bool {
+		return slices.ContainsFunc(schema.SettingsDefaults(), func(def schema.Default) bool {
+			n, ok := f.value.(int)
+			return ok && def.Field == f.name && def.Value == int64(n)
+		})
+	})
 }
 
 // settlePort: a port that is written down belongs to one instance of the host.
@@ -48,6 +55,15 @@ func (s *service) settleHealth() {
 		place := s.place("health")
 		s.set("health", "/"+path, place, "")
 		s.convert("health", path, place, "ten wants a path that begins with /", "/"+path)
+	}
+}
+
+// settleNetwork: only a namespace has a network of its own to be without one.
+func (s *service) settleNetwork() {
+	level, _ := s.get("isolation").(string)
+	if s.get("network") == "none" && level != "" && level != "namespace" {
+		s.lose("network", "none", s.place("network"), "an instance at isolation "+level+" has no network of its own", "isolation = \"namespace\"")
+		s.unset("network")
 	}
 }
 

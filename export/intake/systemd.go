@@ -22,7 +22,7 @@ type option struct {
 // readSystemd reads units: each .service is a service, a .socket says where the
 // service of its name listens. A template and its instances are one service.
 func readSystemd(d *draft, src []Source) error {
-	u := &units{draft: d}
+	u := &units{draft: d, renamed: map[string]string{}}
 	for _, want := range []string{".service", ".socket"} {
 		for _, s := range src {
 			name := path.Base(s.Name)
@@ -39,7 +39,7 @@ func readSystemd(d *draft, src []Source) error {
 			if want == ".service" {
 				u.service(s, name, options)
 			} else {
-				u.socket(name, options)
+				u.socket(s, name, options)
 			}
 		}
 	}
@@ -80,11 +80,13 @@ func readUnit(src Source) ([]option, error) {
 type units struct {
 	draft    *draft
 	services []*systemdUnit
+	renamed  map[string]string // the unit that ten wrote for an instance, to its service
 }
 
 // systemdUnit is a service while it is read.
 type systemdUnit struct {
 	*service
+	ours   ours
 	draft  *draft
 	prefix string // "web" of web@prod.service
 	env    map[string]string
@@ -104,12 +106,20 @@ type after struct {
 // the service web; the second only names an instance.
 func (u *units) service(src Source, file string, options []option) {
 	name := strings.TrimSuffix(file, ".service")
+	o, isProxy := oursIn(src, options)
+	if isProxy {
+		return // it stands before an instance that sleeps
+	}
 	prefix, id, isInstance := strings.Cut(name, "@")
+	if o.is() {
+		u.renamed[name] = o.service
+		prefix, id, isInstance = o.service, o.id, true
+	}
 	if known := u.find(prefix); known != nil && isInstance {
 		known.instance(id, at(src, 1))
 		return
 	}
-	s := &systemdUnit{draft: u.draft, service: u.draft.add(prefix, at(src, 1)), prefix: prefix, env: map[string]string{}}
+	s := &systemdUnit{ours: o, draft: u.draft, service: u.draft.add(prefix, at(src, 1)), prefix: prefix, env: map[string]string{}}
 	u.services = append(u.services, s)
 	if isInstance {
 		s.instance(id, at(src, 1))
@@ -158,7 +168,10 @@ func (s *systemdUnit) instance(id string, at schema.Position) {
 }
 
 // socket says where a service listens that systemd opens the socket of.
-func (u *units) socket(file string, options []option) {
+func (u *units) socket(src Source, file string, options []option) {
+	if _, isOurs := oursIn(src, options); isOurs && !u.passes(options) {
+		return // it wakes an instance, which ten does itself
+	}
 	name := strings.TrimSuffix(file, ".socket")
 	for _, o := range options {
 		if o.section == "Socket" && o.name == "Service" {
@@ -166,13 +179,16 @@ func (u *units) socket(file string, options []option) {
 		}
 	}
 	prefix, _, _ := strings.Cut(name, "@")
+	if known, ok := u.renamed[name]; ok {
+		prefix = known
+	}
 	s := u.find(prefix)
 	for _, o := range options {
 		switch {
 		case s == nil:
 			u.draft.lose(o.name, o.value, o.at, "there is no "+prefix+".service among the files", "name it too")
-		case o.section != "Socket" || o.name == "Service" || o.value == "":
-		case o.name == "ListenStream" && s.get("socket") == nil && s.get("port") == nil:
+		case o.section != "Socket" || o.name == "Service" || o.value == "" || o.name == "Backlog":
+		case o.name == "ListenStream" && s.get("listen_fds") == nil:
 			s.listenAt(o)
 		default:
 			s.lose(o.name, o.value, o.at, "ten opens a socket its own way", "")
@@ -180,12 +196,20 @@ func (u *units) socket(file string, options []option) {
 	}
 }
 
-// listenAt reads ListenStream=. Programs of ten open their socket themselves.
+// passes reports whether a socket is handed to its service as it is.
+func (u *units) passes(options []option) bool {
+	return !slices.ContainsFunc(options, func(o option) bool {
+		return o.section == "Socket" && o.name == "Service" && strings.HasSuffix(o.value, "-proxy.service")
+	})
+}
+
+// listenAt reads ListenStream=: ten opens the socket and hands it over too.
 func (s *systemdUnit) listenAt(o option) {
 	text := filled(s.specifiers(o))
 	_, after, _ := cutLast(text, ":")
 	port, isPort := portNumber(after)
 	switch {
+	case isPort && s.ours.port == after:
 	case isPort:
 		s.set("port", port, o.at, "")
 	case path.IsAbs(text) && len(text) <= 100 && path.Clean(text) == text && !misspelt(text) && !strings.Contains(text, "{port}") && !strings.Contains(text, "{socket}"):
@@ -195,7 +219,7 @@ func (s *systemdUnit) listenAt(o option) {
 		return
 	}
 	s.listen = true
-	s.convert("ListenStream", o.value, o.at, "ten hands over no open socket", "the program opens it itself")
+	s.set("listen_fds", true, o.at, "")
 }
 
 func cutLast(text, sep string) (before, after string, found bool) {
@@ -210,6 +234,9 @@ func (u *units) settle() {
 	for _, s := range u.services {
 		var deps []schema.Dependency
 		for _, a := range s.after {
+			if name, ok := u.renamed[a.prefix]; ok {
+				a.prefix = name
+			}
 			if known := u.find(a.prefix); known != nil && known != s {
 				deps = append(deps, schema.Dependency{Service: known.foreign, Condition: schema.ConditionStarted})
 			} else if known == nil {

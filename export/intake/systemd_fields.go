@@ -28,8 +28,10 @@ func (s *systemdUnit) option(o option) {
 func (s *systemdUnit) unitOption(o option) {
 	switch o.name {
 	case "Description":
-		s.note = o.value
-	case "Documentation", "Before", "WantedBy", "PartOf", "DefaultDependencies":
+		if !s.ours.is() {
+			s.note = o.value
+		}
+	case "Documentation", "Before", "WantedBy", "PartOf", "DefaultDependencies", "StopWhenUnneeded":
 	case "After", "Requires", "Wants", "BindsTo":
 		for _, name := range strings.Fields(o.value) {
 			prefix, _, _ := strings.Cut(strings.TrimSuffix(name, ".service"), "@")
@@ -41,7 +43,7 @@ func (s *systemdUnit) unitOption(o option) {
 			}
 		}
 	case "StartLimitBurst":
-		s.number(o, func(n int) { s.setting("max_restarts", n, 1_000_000, o) })
+		s.number(o, func(n int) { s.setting("max_restarts", n-1, 1_000_000, o) }) // the first start counts too
 	case "StartLimitIntervalSec", "StartLimitInterval":
 		s.span(o, func(d time.Duration) { s.setting("restart_window", int(d/time.Second), 315360000, o) })
 	default:
@@ -61,6 +63,9 @@ func confines(name string) bool {
 }
 
 func (s *systemdUnit) serviceOption(o option) {
+	if s.ours.is() && s.ownOption(o) {
+		return
+	}
 	switch o.name {
 	case "ExecStart":
 		if o.value != "" && s.exec.value != "" {
@@ -106,6 +111,40 @@ func (s *systemdUnit) serviceOption(o option) {
 	default:
 		s.otherOption(o)
 	}
+}
+
+// ownOption passes over what ten export wrote of its own accord.
+func (s *systemdUnit) ownOption(o option) bool {
+	switch o.name {
+	case "User", "Group":
+		return true
+	case "ExecStartPost":
+		words, err := systemdWords(strings.ReplaceAll(o.value, "%%", "%"))
+		if err != nil || len(words) < 5 || words[len(words)-2] == "" {
+			return false
+		}
+		s.listen = true
+		if last := words[len(words)-1]; strings.HasPrefix(last, "/") {
+			s.set("health", last, o.at, "")
+		}
+		return true
+	case "PrivateNetwork":
+		if o.value == "yes" {
+			s.set("network", "none", o.at, "")
+		}
+	case "WorkingDirectory":
+		rest, own := strings.CutPrefix(o.value, "/opt/"+s.ours.project)
+		if source := strings.TrimPrefix(rest, "/"); own && source != "" && path.Clean(source) == source {
+			s.set("source", source, o.at, "")
+		}
+		return own
+	}
+	return confines(o.name) && s.ownWall()
+}
+
+func (s *systemdUnit) ownWall() bool {
+	s.walls = true
+	return true
 }
 
 func (s *systemdUnit) otherOption(o option) {
@@ -219,14 +258,28 @@ func (s *systemdUnit) environment(o option) {
 			continue
 		}
 		s.env[name] = value
-		s.setEnv(name, value, o.at, "")
+		switch {
+		case name == "PORT" && s.ours.is() && value != s.ours.port:
+			s.setEnv(name, value, o.at, "")
+		case name == "SOCKET_PATH" && s.ours.is():
+			s.set("socket", value, o.at, "")
+			s.listen = true
+		case !s.ours.ownEnv(name, value):
+			s.setEnv(name, s.ours.unfilled(value), o.at, "")
+		}
 	}
 }
 
 // command takes over ExecStart=.
 func (s *systemdUnit) command() {
 	line := s.specifiers(s.exec)
+	literal := false // : keeps systemd from filling in variables
 	for line != "" && strings.ContainsRune("@-:+!|", rune(line[0])) {
+		if line[0] == ':' {
+			literal = true
+			line = line[1:]
+			continue
+		}
 		s.lose("ExecStart", line[:1], s.exec.at, "ten has no such prefix", "")
 		line = line[1:]
 	}
@@ -240,10 +293,37 @@ func (s *systemdUnit) command() {
 		return
 	}
 	var argv []string
-	for _, w := range words {
-		argv = append(argv, s.expand(w)...)
+	for _, w := range s.withoutEnv(words) {
+		if w = s.ours.unfilled(w); literal {
+			argv = append(argv, w)
+		} else {
+			argv = append(argv, s.expand(w)...)
+		}
 	}
 	s.run(argv, s.exec.at, "")
+}
+
+// withoutEnv leaves out the env that ten export starts programs with, and gives
+// the variables that it sets there.
+func (s *systemdUnit) withoutEnv(words []string) []string {
+	if !s.ours.is() || len(words) < 2 || words[0] != "/usr/bin/env" {
+		return words
+	}
+	words = words[1:]
+	if len(words) > 2 && words[0] == "-C" {
+		words = words[2:]
+	}
+	if len(words) > 1 && words[0] == "--" {
+		words = words[1:]
+	}
+	for len(words) > 1 && strings.Contains(words[0], "=") {
+		name, value, _ := strings.Cut(words[0], "=")
+		if !s.ours.ownEnv(name, value) {
+			s.setEnv(name, s.ours.unfilled(value), s.exec.at, "")
+		}
+		words = words[1:]
+	}
+	return words
 }
 
 // expand fills in variables as systemd does, which is no shell: ${A} anywhere,
