@@ -15,6 +15,7 @@ import (
 	"github.com/tenement/ten/export/compose"
 	"github.com/tenement/ten/export/fly"
 	"github.com/tenement/ten/export/kubernetes"
+	"github.com/tenement/ten/export/procfile"
 	"github.com/tenement/ten/export/systemd"
 	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
@@ -28,6 +29,7 @@ func exportTargets() []export.Target {
 		compose.Target(),
 		kubernetes.Target(),
 		terraform.Target(),
+		procfile.Target(),
 	}
 }
 

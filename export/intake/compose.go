@@ -92,18 +92,27 @@ type container struct {
 
 func (c *compose) service(name string, t *tree) error {
 	o := oursOf(t)
-	if first := c.draft.named(o.service); o.is() && first != nil {
-		c.renamed[name] = first.foreign
-		ids, _ := first.get("instances").([]string)
-		first.set("instances", append(ids, o.id), first.place("instances"), "")
-		return nil
-	}
 	given := name
 	if o.is() {
 		given = o.service
 	}
-	s := &container{compose: c, service: c.draft.add(given, t.at), ours: o}
 	c.renamed[name] = given
+	first := c.draft.named(given)
+	if first == nil || !o.is() {
+		return c.container(c.draft.add(given, t.at), t, o)
+	}
+	other := &service{name: first.name, foreign: given, at: t.at}
+	if err := c.container(other, t, o); err != nil {
+		return err
+	}
+	first.merge(other, o.id)
+	ids, _ := first.get("instances").([]string)
+	first.set("instances", append(ids, o.id), first.place("instances"), "")
+	return nil
+}
+
+func (c *compose) container(into *service, t *tree, o ours) error {
+	s := &container{compose: c, service: into, ours: o}
 	if o.is() {
 		s.set("instances", []string{o.id}, t.get("labels").at, "")
 	}

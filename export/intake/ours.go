@@ -106,3 +106,45 @@ func pairs(t *tree) map[string]string {
 	}
 	return all
 }
+
+// merge takes another instance of the same service into account: where the two
+// differ by their ids alone, the id is what ten filled in.
+func (s *service) merge(other *service, id string) {
+	ids, _ := s.get("instances").([]string)
+	if len(ids) == 0 {
+		return
+	}
+	general := func(mine, theirs string) string {
+		if strings.ReplaceAll(mine, "{id}", id) == theirs {
+			return mine
+		}
+		open := regexp.MustCompile(`\b`+regexp.QuoteMeta(ids[0])+`\b`).ReplaceAllString(mine, "{id}")
+		if strings.ReplaceAll(open, "{id}", id) == theirs {
+			return open
+		}
+		s.convert("instances", id, other.at, "ten says for all instances of a service what it says for one", "what "+ids[0]+" says")
+		return mine
+	}
+	for i, f := range s.fields {
+		switch mine := f.value.(type) {
+		case string:
+			if theirs, ok := other.get(f.name).(string); ok {
+				s.fields[i].value = general(mine, theirs)
+			}
+		case []string:
+			theirs, _ := other.get(f.name).([]string)
+			for j := range mine {
+				if f.name == "args" && len(mine) == len(theirs) {
+					mine[j] = general(mine[j], theirs[j])
+				}
+			}
+		}
+	}
+	for i, f := range s.env {
+		for _, g := range other.env {
+			if f.name == g.name {
+				s.env[i].value = general(f.value.(string), g.value.(string))
+			}
+		}
+	}
+}

@@ -38,7 +38,7 @@ func readProcfile(d *draft, src Source) error {
 // where its line speaks of PORT.
 func readProcess(s *service, command string, at schema.Position) {
 	s.runShell(command, at, "")
-	if s.foreign != "web" && !strings.Contains(command, "$PORT") && !strings.Contains(command, "${PORT") {
+	if s.foreign != "web" && s.get("port") == nil && !strings.Contains(command, "$PORT") && !strings.Contains(command, "${PORT") && !strings.Contains(command, "{port}") {
 		s.set("health", schema.HealthNone, at, "only web is sent requests, and the line has no PORT")
 	}
 }

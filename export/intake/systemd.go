@@ -115,7 +115,15 @@ func (u *units) service(src Source, file string, options []option) {
 		u.renamed[name] = o.service
 		prefix, id, isInstance = o.service, o.id, true
 	}
-	if known := u.find(prefix); known != nil && isInstance {
+	known := u.find(prefix)
+	switch {
+	case known != nil && o.is():
+		other := &systemdUnit{ours: o, draft: &draft{}, service: &service{name: prefix, at: at(src, 1)}, env: map[string]string{}}
+		other.read(options)
+		known.merge(other.service, id)
+		known.instance(id, at(src, 1))
+		return
+	case known != nil && isInstance:
 		known.instance(id, at(src, 1))
 		return
 	}
@@ -124,6 +132,11 @@ func (u *units) service(src Source, file string, options []option) {
 	if isInstance {
 		s.instance(id, at(src, 1))
 	}
+	s.read(options)
+}
+
+// read takes over the lines of one unit.
+func (s *systemdUnit) read(options []option) {
 	for _, o := range options {
 		s.option(o)
 	}
@@ -190,6 +203,7 @@ func (u *units) socket(src Source, file string, options []option) {
 		case o.section != "Socket" || o.name == "Service" || o.value == "" || o.name == "Backlog":
 		case o.name == "ListenStream" && s.get("listen_fds") == nil:
 			s.listenAt(o)
+		case o.name == "ListenStream" && s.ours.is(): // of another instance
 		default:
 			s.lose(o.name, o.value, o.at, "ten opens a socket its own way", "")
 		}
