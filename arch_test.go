@@ -38,6 +38,8 @@ var layers = map[string][]string{
 	"reconcile/store":      {},
 	"reconcile/plan":       {"schema", "runtimes"},
 	"host/api":             {"schema", "runtimes", "reconcile/plan", "host/tokens"},
+	"host/certs":           {},
+	"host/front":           {},
 	"host/*":               {"schema", "runtimes"},
 	"reconcile":            {"schema", "schema/load", "runtimes", "reconcile/*", "host/*"},
 	"export":               {"schema"},
@@ -70,6 +72,9 @@ var owners = map[string]struct {
 	"github.com/ProtonMail":     {[]string{"reconcile/source"}, "trust is decided before a snapshot exists"},
 	"k8s.io":                    {nil, "9 MB and 1 ms of every command; export/kubernetes has small structs, which its tests hold to the official types"},
 	"sigs.k8s.io":               {nil, "see k8s.io"},
+	"github.com/caddyserver":    {[]string{"host/certs"}, "certificates are held in one place"},
+	"github.com/libdns":         {[]string{"host/certs"}, "certificates are held in one place"},
+	"github.com/letsencrypt":    {[]string{"host/certs/certstest"}, "an authority is for tests"},
 	"github.com/hiddeco/sshsig": {[]string{"reconcile/source"}, "trust is decided before a snapshot exists"},
 }
 

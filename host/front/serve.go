@@ -57,7 +57,7 @@ func newServing(ctx context.Context, cfg Config) *serving {
 	}
 	s.server = server(cfg.Handler)
 	s.redirect = server(cfg.Challenges(http.HandlerFunc(s.toHTTPS)))
-	s.group.Go(func() { _ = s.server.Serve(s.handed) })     // ends by Shutdown
+	s.group.Go(func() { _ = s.server.Serve(s.handed) })    // ends by Shutdown
 	s.group.Go(func() { _ = s.redirect.Serve(s.leading) }) // likewise
 	return s
 }
