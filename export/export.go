@@ -103,11 +103,16 @@ func (e *RefusedError) Error() string {
 // Hint says what to do instead.
 func (e *RefusedError) Hint() string { return e.Nearest }
 
-// InvalidError is an option that can't be used.
+// InvalidError is an option that can't be used, or a config with nothing in it.
 type InvalidError struct {
 	Option string // "project"
-	Value  string
+	Value  string // "" = the fault is not in a value
 	Why    string
 }
 
-func (e *InvalidError) Error() string { return fmt.Sprintf("%s %q: %s", e.Option, e.Value, e.Why) }
+func (e *InvalidError) Error() string {
+	if e.Value == "" {
+		return e.Option + ": " + e.Why
+	}
+	return fmt.Sprintf("%s %q: %s", e.Option, e.Value, e.Why)
+}

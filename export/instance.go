@@ -96,9 +96,9 @@ type Instance struct {
 // Label is "web:prod", as ten prints an instance.
 func (i Instance) Label() string { return i.Service.Name + ":" + i.ID }
 
-// Instances resolves all declared instances, by service and id. A service that
-// declares none is a Loss: what nobody declared, nobody but ten can start when
-// it is asked for.
+// Instances resolves all declared instances, by service and id; there is at least
+// one. A service that declares none is a Loss: what nobody declared, nobody but
+// ten can start when it is asked for.
 func Instances(m *schema.Model, l Layout) ([]Instance, []Loss, error) {
 	var (
 		all    []Instance
@@ -129,7 +129,20 @@ func Instances(m *schema.Model, l Layout) ([]Instance, []Loss, error) {
 			all = append(all, in)
 		}
 	}
+	if len(all) == 0 {
+		return nil, nil, nothing(m, l)
+	}
 	return all, losses, nil
+}
+
+// nothing refuses an export that would be empty.
+func nothing(m *schema.Model, l Layout) error {
+	if len(m.Services) == 0 {
+		return &InvalidError{"config", "", "it declares no service, so there is nothing to export"}
+	}
+	s := m.Services[0]
+	return l.Refuse(s, "instances", "none declared", l.Target+" starts nothing that nobody declared, and no service here declares an instance",
+		fmt.Sprintf("declare one: [instances] %s = [\"prod\"]", s.Name))
 }
 
 // loopbacks tells of addresses that mean something else where each instance has a

@@ -184,7 +184,7 @@ func (e *env) exportError(dir string, err error) error {
 	if refused, ok := errors.AsType[*export.RefusedError](err); ok && refused.At.File != "" {
 		refused.At = e.fromHere(dir, []schema.Problem{{Position: refused.At}})[0].Position
 	}
-	if invalid, ok := errors.AsType[*export.InvalidError](err); ok {
+	if invalid, ok := errors.AsType[*export.InvalidError](err); ok && invalid.Value != "" {
 		return &usageError{fmt.Errorf("--%w", invalid)}
 	}
 	return err
@@ -243,13 +243,19 @@ func (e *env) writeExport(target export.Target, out string, before *exportReport
 		return nil
 	}
 	fmt.Fprintf(e.stdout, "next, in %s:\n", here)
-	for _, step := range b.Steps {
+	for _, step := range b.Steps[:min(len(b.Steps), shownSteps)] {
 		if _, err := fmt.Fprintf(e.stdout, "  %s\n", step); err != nil {
 			return err
 		}
 	}
-	return nil
+	if more := len(b.Steps) - shownSteps; more > 0 {
+		_, err = fmt.Fprintf(e.stdout, "  and %d more: steps in %s\n", more, filepath.Join(here, reportName))
+	}
+	return err
 }
+
+// shownSteps is how many steps are printed; the report has all.
+const shownSteps = 20
 
 // checkExport names each file that is not as it should be.
 func (e *env) checkExport(target export.Target, opts exportOptions, given []string, out string, before *exportReport, b export.Bundle) error {

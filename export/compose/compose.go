@@ -5,8 +5,11 @@ package compose
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"slices"
+	"strconv"
+	"strings"
 
 	"github.com/compose-spec/compose-go/v2/types"
 
@@ -110,6 +113,11 @@ func (e *exporter) prepare(all []export.Instance) error {
 func (e *exporter) wall(s *schema.Service) error {
 	if s.ListenFDs {
 		return e.layout.Refuse(s, "listen_fds", "true", "Docker passes no listening socket to a program", "let it listen at {port}, or ten export systemd")
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Env)) {
+		if strings.HasPrefix(name, "x-") {
+			return e.layout.Refuse(s, "env."+name, strconv.Quote(s.Env[name]), "Compose takes what begins with x- for an extension of its own", "another name")
+		}
 	}
 	if _, written := s.Fields["network"]; written && s.Network == schema.NetworkHost {
 		e.lose(s, "network", "host", export.Converted, "a container has a network of its own", "others find it by its name, "+nameOf(s.Name, "ID"))

@@ -32,7 +32,7 @@ func TestComposeLoadsItBack(t *testing.T) {
 	t.Parallel()
 	s := &schema.Service{
 		Name: "web", Command: "sh", Args: []string{"-c", "echo $HOME ${X} $$"}, Source: ".", Isolation: "namespace", Restart: schema.RestartNever,
-		Env:            map[string]string{"P": "pa$$word ${X}", "BOOL": "YES", "EMPTY": "", "LINES": "a\nb\r\n c\u2028"},
+		Env:            map[string]string{"<<": "merge", "#extensions": "e", "~": "null", "P": "pa$$word ${X}", "BOOL": "YES", "EMPTY": "", "LINES": "a\nb\r\n c\u2028"},
 		StartupTimeout: 7 * time.Second, StopSignal: "SIGQUIT", StopTimeout: 3 * time.Second, StoragePersist: true, Health: "/up?a=$b",
 		MemoryLimitMB: 300, CPUShares: 50, Instances: []string{"a", "b"},
 	}
@@ -67,6 +67,7 @@ func TestEveryValueComesBack(t *testing.T) {
 	exported := 0
 	rapid.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
+		exporttest.OddNames(t, m)
 		b, _, err := export.Run(Target(), m, exporttest.Options())
 		if err != nil {
 			if _, refused := errors.AsType[*export.RefusedError](err); !refused {
@@ -129,6 +130,7 @@ func TestRefusals(t *testing.T) {
 		"listen_fds": func(s *schema.Service) { s.ListenFDs = true },
 		"health":     func(s *schema.Service) { s.Health = "/%zz" },
 		"env.A":      func(s *schema.Service) { s.Env = map[string]string{"A": "a\x00"} },
+		"env.x-a":    func(s *schema.Service) { s.Env = map[string]string{"x-a": "1"} },
 	} {
 		_, _, err := export.Run(Target(), exporttest.Model(exporttest.Service("web", edit)), exporttest.Options())
 		refused, ok := errors.AsType[*export.RefusedError](err)

@@ -170,3 +170,14 @@ func EnvList(env map[string]string) []string {
 	}
 	return list
 }
+
+// OddNames gives some services a variable whose name is no word: the config takes
+// any that has neither = nor a zero byte in it.
+func OddNames(t *rapid.T, m *schema.Model) {
+	for _, s := range m.Services {
+		name := strings.NewReplacer("=", "", "\x00", "").Replace(Text().Draw(t, "odd name"))
+		if name != "" && rapid.IntRange(0, 3).Draw(t, "odd") == 0 {
+			s.Env[name] = "odd"
+		}
+	}
+}

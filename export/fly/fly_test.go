@@ -35,6 +35,7 @@ func TestEveryValueComesBack(t *testing.T) {
 	exported := 0
 	rapid.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
+		exporttest.OddNames(t, m)
 		b, _, err := export.Run(Target(), m, exporttest.Options())
 		if err != nil {
 			if _, refused := errors.AsType[*export.RefusedError](err); !refused {

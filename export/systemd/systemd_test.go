@@ -259,6 +259,7 @@ func TestEveryValueComesBack(t *testing.T) {
 	defer func() { t.Logf("systemd read %d models; the others were refused", n) }()
 	rapid.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
+		exporttest.OddNames(t, m)
 		for _, s := range m.Services {
 			if s.Isolation == "sandbox" {
 				s.Isolation = "namespace"
