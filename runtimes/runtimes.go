@@ -223,8 +223,12 @@ type Updater interface {
 
 // Suspender is a level that can freeze a running incarnation: it keeps its
 // memory, of which what can be is given back to the host, and gets no processor
-// time until Resume. A suspended one is listed as Sleeping; Stop works on it as
-// on a running one. Suspending what is suspended, and resuming what runs, is fine.
+// time until Resume. A suspended one is listed as Sleeping, with its pid, over
+// restarts of the daemon too; Start returns it as it is, Stop works on it as on a
+// running one, and its sockets still queue what comes. What is killed while it is
+// suspended is noticed at the next List or Resume, at the latest. Suspending what is
+// suspended, and resuming what runs, is fine. Where the host can't freeze, Suspend
+// returns an *UnsupportedError and changes nothing.
 type Suspender interface {
 	Suspend(ctx context.Context, key Key) error
 	Resume(ctx context.Context, key Key) error

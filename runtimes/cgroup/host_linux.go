@@ -26,6 +26,8 @@ type Host struct {
 	Why string
 	// V1 maps the names of controllers to the mount points of their v1 trees.
 	V1 map[string]string
+	// Freezer is the mount point of the v1 tree that freezes, if there is one.
+	Freezer string
 }
 
 // FindHost reads the mounts and the place of this process among the groups.
@@ -58,8 +60,11 @@ func parseMounts(mountinfo []byte) (h *Host, unified string) {
 			unified = f[4]
 		case "cgroup":
 			for _, name := range strings.Split(g[2], ",") {
-				if name == "memory" || name == "cpu" {
+				switch name {
+				case "memory", "cpu":
 					h.V1[name] = f[4]
+				case "freezer":
+					h.Freezer = f[4]
 				}
 			}
 		}

@@ -179,6 +179,11 @@ func (t *Tree) dirs(name string) []string {
 			dirs = append(dirs, dir)
 		}
 	}
+	if t.host.Unified == "" && t.host.Freezer != "" {
+		if dir := t.dir(t.host.Freezer, name); !slices.Contains(dirs, dir) {
+			dirs = append(dirs, dir)
+		}
+	}
 	return dirs
 }
 
@@ -273,15 +278,21 @@ func (t *Tree) has(name string, l limit) bool {
 func gather(dir string, pids func() []int) error {
 	file := dir + "/cgroup.procs"
 	for range 100 {
-		inside := words(file)
-		outside := slices.DeleteFunc(pids(), func(pid int) bool { return slices.Contains(inside, fmt.Sprint(pid)) })
-		if len(outside) == 0 {
-			return nil
-		}
-		for _, pid := range outside {
-			if err := put(file, fmt.Sprint(pid)); err != nil && !errors.Is(err, unix.ESRCH) {
+		list := pids()
+		inside := words(file) // after it, for what those inside have forked meanwhile is inside too
+		moved := false
+		for _, pid := range list {
+			if slices.Contains(inside, fmt.Sprint(pid)) {
+				continue
+			}
+			err := put(file, fmt.Sprint(pid))
+			if err != nil && !errors.Is(err, unix.ESRCH) {
 				return err
 			}
+			moved = moved || err == nil
+		}
+		if !moved {
+			return nil
 		}
 	}
 	return fmt.Errorf("%s: the processes fork faster than they can be moved", file)
@@ -303,6 +314,12 @@ func (t *Tree) OOMKilled(name string) bool {
 // Kill ends every process of the group, those it is forking included. A group
 // that is not there has none.
 func (t *Tree) Kill(name string) error {
+	if t.host.Unified == "" {
+		// In a v1 tree a frozen process does not end before it is thawed.
+		if err := t.Thaw(name); err != nil {
+			return err
+		}
+	}
 	for _, dir := range t.dirs(name) {
 		err := put(dir+"/cgroup.kill", "1")
 		if errors.Is(err, fs.ErrNotExist) {

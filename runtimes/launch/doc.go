@@ -7,6 +7,7 @@
 //
 //	0   wire.Exit    how it ended, written by ten-init
 //	48  stop mark    1 once Stop has begun
+//	49  suspend mark 1 from before it is frozen until it has been thawed
 //	56  socket tag   which file the listening socket is, written by ten-init
 //	64  "1:pid:start:boot:size\n", then the Spec as JSON, then
 //	    the output that nobody had read when it ended

@@ -108,14 +108,21 @@ func (v *Level) end(ctx context.Context, key runtimes.Key, e *entry) error {
 	}
 	defer pidfd.Close()
 	defer reap(pidfd)
-	if err := v.path(key).markStop(); err != nil {
+	// The mark lets a daemon that takes over know that the end was wanted.
+	if err := v.path(key).mark(stopMarkOffset, 1); err != nil {
 		return err
 	}
 	sig, grace := unix.SIGTERM, strayTimeout
 	if e.rec != nil {
 		sig, grace = signalNumber(e.rec.Spec.StopSignal), e.rec.Spec.StopTimeout
 	}
-	if v.ask(e.init, sig) && within(ctx, pidfd, grace) {
+	asked := v.ask(e.init, sig)
+	if e.suspended { // what it does first, once it can do anything, is to take the signal
+		if err := v.l.groups.Thaw(groupName(v.name, key)); err != nil {
+			return err
+		}
+	}
+	if asked && within(ctx, pidfd, grace) {
 		return nil
 	}
 	return v.kill(ctx, key, pidfd, e.init)

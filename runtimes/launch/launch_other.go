@@ -59,6 +59,12 @@ func (v *Level) Wait(context.Context, runtimes.Key) (runtimes.Exit, error) {
 // Update finds nothing.
 func (v *Level) Update(context.Context, runtimes.Spec) error { return runtimes.ErrNotFound }
 
+// Suspend finds nothing.
+func (v *Level) Suspend(context.Context, runtimes.Key) error { return runtimes.ErrNotFound }
+
+// Resume finds nothing.
+func (v *Level) Resume(context.Context, runtimes.Key) error { return runtimes.ErrNotFound }
+
 // Dial finds nothing.
 func (v *Level) Dial(context.Context, runtimes.Key, string, string) (net.Conn, error) {
 	return nil, runtimes.ErrNotFound

@@ -71,6 +71,10 @@ func (v *Level) inspect(ctx context.Context, key runtimes.Key) (runtimes.Instanc
 	}
 	if v.l.alive(e.init) {
 		in.Phase, in.Pid = livingPhase(e)
+		if in.Phase == runtimes.Running && v.frozen(key, e) {
+			in.Phase = runtimes.Sleeping
+			return in, v.release(key, &in)
+		}
 		return in, nil
 	}
 	exit := v.exitOf(key, e)

@@ -22,8 +22,10 @@ import (
 
 const (
 	stopMarkOffset = wire.ExitSize // one byte, 1 once Stop has begun
-	headerSize     = 64
-	updateSuffix   = ".update"
+	// One byte, 1 from before the incarnation is frozen until it has been thawed.
+	suspendMarkOffset = stopMarkOffset + 1
+	headerSize        = 64
+	updateSuffix      = ".update"
 )
 
 // recordPath is the record file of one incarnation; doc.go draws what is in it.
@@ -83,12 +85,13 @@ type record struct {
 
 // entry is a record file as read.
 type entry struct {
-	init  handle
-	rec   *record // nil when broken says why
-	exit  wire.Exit
-	ended bool    // exit is there
-	stop  bool    // Stop has begun
-	tag   [8]byte // of the socket file that init made
+	init      handle
+	rec       *record // nil when broken says why
+	exit      wire.Exit
+	ended     bool    // exit is there
+	suspended bool    // it was to be frozen; whether it is, the machine knows
+	stop      bool    // Stop has begun
+	tag       [8]byte // of the socket file that init made
 	// broken is set for a file that is not as a start leaves it.
 	broken error
 }
@@ -182,7 +185,7 @@ func readEntry(f *os.File) (*entry, error) {
 	if len(b) <= headerSize {
 		return nil, errUnfinished
 	}
-	e.stop = b[stopMarkOffset] == 1
+	e.stop, e.suspended = b[stopMarkOffset] == 1, b[suspendMarkOffset] == 1
 	copy(e.tag[:], b[wire.TagOffset:])
 	line, rest, ok := bytes.Cut(b[headerSize:], []byte("\n"))
 	var size int
@@ -233,15 +236,14 @@ func readExit(f *os.File) (wire.Exit, bool) {
 	return wire.DecodeExit(b[:n])
 }
 
-// markStop notes that Stop has begun, so that a daemon that takes over knows
-// the end was wanted.
-func (p recordPath) markStop() error {
+// mark changes one byte of the header.
+func (p recordPath) mark(offset int64, b byte) error {
 	f, err := os.OpenFile(string(p), os.O_WRONLY, 0)
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	_, err = f.WriteAt([]byte{1}, stopMarkOffset)
+	_, err = f.WriteAt([]byte{b}, offset)
 	return err
 }
 

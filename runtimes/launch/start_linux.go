@@ -50,7 +50,7 @@ func (v *Level) Start(ctx context.Context, spec runtimes.Spec) (runtimes.Instanc
 		return runtimes.Instance{}, &runtimes.StartError{Key: spec.Key, Step: "init", Object: "ten-init", Err: err, Hint: "build ten with make"}
 	}
 	if in, err := v.inspect(ctx, spec.Key); err == nil {
-		if in.Phase.Alive() {
+		if in.Phase.Alive() || in.Phase == runtimes.Sleeping {
 			return in, nil
 		}
 		if err := v.Stop(ctx, spec.Key); err != nil {

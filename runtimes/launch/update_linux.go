@@ -3,9 +3,12 @@ package launch
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strconv"
+	"strings"
 
 	"github.com/google/renameio/v2"
 
@@ -76,6 +79,32 @@ func family(root int) []int {
 	for pid := range parents {
 		if leads(parents, pid, root) {
 			found = append(found, pid)
+		}
+	}
+	return found
+}
+
+// descendants lists a process and all its descendants by the kernel's own lists
+// of children, which costs what the family is large and not the host. A list may
+// miss one while others end; who needs all asks again when nothing moves.
+func descendants(root int) []int {
+	found := []int{root}
+	for i := 0; i < len(found); i++ {
+		tasks, err := os.ReadDir("/proc/" + strconv.Itoa(found[i]) + "/task")
+		if err != nil {
+			continue
+		}
+		for _, task := range tasks {
+			b, err := os.ReadFile("/proc/" + strconv.Itoa(found[i]) + "/task/" + task.Name() + "/children")
+			if errors.Is(err, fs.ErrNotExist) && found[i] == root {
+				return family(root)
+			}
+			for _, word := range strings.Fields(string(b)) {
+				pid, _ := strconv.Atoi(word)
+				if st, err := readStat(pid); err == nil && !st.ended() {
+					found = append(found, pid)
+				}
+			}
 		}
 	}
 	return found

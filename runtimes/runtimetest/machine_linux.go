@@ -51,6 +51,12 @@ func Machine(t *testing.T, level runtimes.Level, open Open) {
 		{"listening_socket_refused", listenErrors},
 		{"listening_socket_is_the_one_file_more", listenFiles},
 		{"listening_socket_in_languages", listenLanguages},
+		{"frozen_stands_still", frozenStandsStill},
+		{"frozen_outlives_its_daemon", frozenOutlivesDaemon},
+		{"frozen_is_stopped", frozenIsStopped},
+		{"frozen_and_killed_is_seen", frozenIsKilled},
+		{"frozen_still_queues", frozenStillQueues},
+		{"frozen_keeps_its_limits", frozenKeepsLimits},
 		{"init_is_small", initIsSmall},
 		{"nothing_is_left", nothingLeft},
 	}
