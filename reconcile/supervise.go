@@ -339,6 +339,9 @@ func (l *Loop) probe(ctx context.Context, t *tracked) {
 
 // verdict takes what a probe said into account. Called with mu held.
 func (l *Loop) verdict(t *tracked, s *schema.Service, r probe.Result, interval time.Duration) {
+	if t.share > 0 {
+		interval = min(interval, time.Second) // on trial
+	}
 	t.probing, t.next = false, time.Now().Add(interval)
 	if t.gating || t.frozen || t.over() {
 		return // a gate decides, or nothing does any more

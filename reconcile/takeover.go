@@ -97,7 +97,7 @@ func (l *Loop) canary(ctx context.Context, t *tracked, how plan.Takeover) error 
 	answered, failed := l.outcome(t.key)
 	for _, percent := range how.Steps {
 		l.set(t, func() {
-			t.share = percent
+			t.share, t.next = percent, time.Now()
 			l.changed(t.key.ID)
 		})
 		l.tell(progress{Instance: t.key.ID.String(), Text: fmt.Sprintf("%s: the new one gets %d%% of the requests for %s", t.key.ID, percent, how.Each)})

@@ -14,7 +14,7 @@ import (
 
 func deploys(how schema.Deploy) func(*schema.Service) {
 	return func(s *schema.Service) {
-		s.Deploy, s.CanarySteps, s.CanaryStep, s.DrainTimeout = how, []int{10, 50}, time.Minute, 10*time.Second
+		s.Deploy, s.CanarySteps, s.CanaryStep, s.DrainTimeout = how, []int{10, 50}, 15*time.Second, 10*time.Second
 	}
 }
 
@@ -28,7 +28,7 @@ func TestNoRequestFailsInARollout(t *testing.T) {
 				m.start()
 				m.push("r1", web("1"))
 				m.settles("r1")
-				a, b := m.hammer("web:a", 20*time.Millisecond, 300*time.Millisecond), m.hammer("web:b", 50*time.Millisecond, 5*time.Second)
+				a, b := m.hammer("web:a", 100*time.Millisecond, 300*time.Millisecond), m.hammer("web:b", 250*time.Millisecond, 5*time.Second)
 				m.push("r2", web("2"))
 				m.awaitFor(6*time.Minute, "r2", func() bool { return m.status().Revision.Applied == "r2" })
 				m.probes.fail(bad("3"))
@@ -132,7 +132,7 @@ func TestCanaryTakesItsShareStepByStep(t *testing.T) {
 		since, began := len(m.door.updates), time.Now()
 		m.push("r2", web("2"))
 		m.awaitFor(5*time.Minute, "r2", func() bool { return m.status().Revision.Applied == "r2" })
-		if took := time.Since(began); took < 2*time.Minute || took > 130*time.Second {
+		if took := time.Since(began); took < 30*time.Second || took > 35*time.Second {
 			t.Errorf("it took %s", took)
 		}
 		want := []string{"map[a:1:100% ]", "map[a:1:90% 2:10% ]", "map[a:1:50% 2:50% ]", "map[a:2:100% ]"}
@@ -177,7 +177,7 @@ func TestACanaryThatFailsGoes(t *testing.T) {
 				if !strings.Contains(s.Message, test.want) || s.Revision.Applied != "r1" {
 					t.Errorf("status: %+v", s)
 				}
-				if took := time.Since(began); took > 50*time.Second {
+				if took := time.Since(began); took > 12*time.Second {
 					t.Errorf("it took %s", took)
 				}
 				stop()
@@ -208,7 +208,7 @@ func (m *machine) newest(service string) runtimes.Key {
 // of those that it takes.
 func TestTheDaemonDiesInATakeover(t *testing.T) {
 	for _, how := range []schema.Deploy{schema.DeployBlueGreen, schema.DeployCanary} {
-		for _, after := range []time.Duration{0, time.Second, 30 * time.Second, 90 * time.Second} {
+		for _, after := range []time.Duration{0, time.Second, 10 * time.Second, 25 * time.Second} {
 			t.Run(fmt.Sprint(how, " ", after), func(t *testing.T) {
 				onMachine(t, func(t *testing.T, m *machine) {
 					web := func(v string) *schema.Service {
@@ -224,7 +224,7 @@ func TestTheDaemonDiesInATakeover(t *testing.T) {
 					m.stop()
 					m.start()
 					m.await("it serves", func() bool { return len(m.route("web:a").Serving) > 0 && len(m.route("web:b").Serving) > 0 })
-					a, b := m.hammer("web:a", 20*time.Millisecond, 300*time.Millisecond), m.hammer("web:b", 20*time.Millisecond, 300*time.Millisecond)
+					a, b := m.hammer("web:a", 150*time.Millisecond, 300*time.Millisecond), m.hammer("web:b", 150*time.Millisecond, 300*time.Millisecond)
 					m.awaitFor(6*time.Minute, "r2", func() bool { s := m.status(); return s.Revision.Applied == "r2" && s.State == api.InSync })
 					a()
 					b()
