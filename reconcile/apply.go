@@ -219,7 +219,7 @@ func (l *Loop) act(ctx context.Context, d *desired, a plan.Action, m *muster, sl
 	free := sync.OnceFunc(func() { <-slots })
 	defer free()
 	began := time.Now()
-	intent, err := l.cfg.Store.Begin(ctx, store.Intent{
+	intent, err := l.cfg.Store.Begin(context.WithoutCancel(ctx), store.Intent{
 		Revision: d.Revision, Service: a.ID.Service, Instance: a.ID.Instance,
 		Op: string(a.Op), Reason: a.Reason.Text, At: began,
 	})
@@ -470,7 +470,10 @@ func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
 	if err := l.retire(t); err != nil {
 		return err
 	}
+	l.set(t, func() { t.stopping = true })
 	if err := l.cfg.Runtimes[t.level].Stop(context.WithoutCancel(ctx), key); err != nil {
+		l.set(t, func() { t.stopping = false })
+		l.look(key.ID)
 		return err
 	}
 	l.dropSocket(key.Generation, t.socket)

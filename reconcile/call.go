@@ -19,16 +19,27 @@ func (l *Loop) call(s *schema.Service, id runtimes.ID) {
 		_, noted := l.rests[id]
 		return s.OnDemand || noted || !declares(s, id)
 	}
-	if _, err := l.note(ctx, id, true, wanted); err != nil {
-		l.unserved(id, err)
-		return
+	noted := make(chan error, 1)
+	l.mu.Lock()
+	keep := wanted()
+	if keep = keep && !l.rests[id]; keep {
+		l.rests[id] = true
 	}
+	l.mu.Unlock()
+	go func() { // beside the start: a daemon that is killed before both are done has answered nobody
+		if !keep {
+			noted <- nil
+			return
+		}
+		noted <- l.keepRest(context.WithoutCancel(ctx), id)
+	}()
 	if err := l.clearEnded(ctx, s, id); err != nil {
 		l.unserved(id, err)
-		return
-	}
-	if !l.startAlone(ctx, id) {
+	} else if !l.startAlone(ctx, id) {
 		l.look(id)
+	}
+	if err := <-noted; err != nil {
+		l.log.Error("who is awake can't be kept", "instance", id.String(), "err", err)
 	}
 }
 
@@ -56,7 +67,8 @@ func (l *Loop) startAlone(ctx context.Context, id runtimes.ID) bool {
 		m.done()
 		return true
 	}
-	l.fix(m, d, a)
+	defer m.done()
+	l.carry(m, d, a, false)
 	return true
 }
 
@@ -105,12 +117,16 @@ func (l *Loop) planAlone(ctx context.Context, d *desired, id runtimes.ID, found 
 		Now: time.Now(), Host: plan.Host{Name: l.cfg.Host, DataDir: l.cfg.DataDir},
 		Paused: map[string]string{}, Instances: found,
 	}
-	if err := l.observeMarks(ctx, d, &obs); err != nil {
+	pauses, err := l.cfg.Store.Pauses(context.WithoutCancel(ctx), obs.Now)
+	if err != nil {
 		return nil, err
+	}
+	for _, p := range pauses {
+		obs.Paused[p.Service] = p.Reason
 	}
 	obs.Approved, obs.Applied, obs.AppliedFields = true, d.Revision, model.Fields
 	obs.Awake = []runtimes.ID{id}
-	obs.Hands = slices.DeleteFunc(obs.Hands, func(h plan.Hand) bool { return h.ID != id })
+	obs.Hands = slices.DeleteFunc(l.observeHands(), func(h plan.Hand) bool { return h.ID != id })
 	l.observeHost(Asks(&model, ""), d, &obs)
 	want := d.Desired
 	want.Model = &model

@@ -26,8 +26,7 @@ func (l *Loop) restoreRests(ctx context.Context) error {
 }
 
 // note keeps that somebody asked for an instance, or that it was put to sleep.
-// may says under the lock whether that is still so. Writers take turns, and each
-// writes what is so by then.
+// may says under the lock whether that is still so.
 func (l *Loop) note(ctx context.Context, id runtimes.ID, awake bool, may func() bool) (bool, error) {
 	l.mu.Lock()
 	before, was := l.rests[id]
@@ -40,15 +39,20 @@ func (l *Loop) note(ctx context.Context, id runtimes.ID, awake bool, may func() 
 	if was && before == awake {
 		return true, nil
 	}
+	return true, l.keepRest(ctx, id)
+}
+
+// keepRest writes what is noted of an instance by now.
+func (l *Loop) keepRest(ctx context.Context, id runtimes.ID) error {
 	l.noting.Lock()
 	defer l.noting.Unlock()
 	l.mu.Lock()
 	now, known := l.rests[id]
 	l.mu.Unlock()
 	if !known {
-		return true, nil
+		return nil
 	}
-	return true, l.cfg.Store.SetRest(ctx, store.Rest{Service: id.Service, Instance: id.Instance, Awake: now})
+	return l.cfg.Store.SetRest(ctx, store.Rest{Service: id.Service, Instance: id.Instance, Awake: now})
 }
 
 // setAsleep notes that an instance is wanted no more until somebody asks again,

@@ -203,6 +203,12 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 // wait from is tried again after the backoff of a restart.
 func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 	defer m.done()
+	l.carry(m, d, a, a.Op != plan.OpSleep)
+}
+
+// carry is fix for who has done with the claim. again says that there may be
+// more to do when it went well; of a wake and a sleep there is not.
+func (l *Loop) carry(m mend, d *desired, a plan.Action, again bool) {
 	err := l.act(m.ctx, d, a, nil, make(chan struct{}, 1), func() {
 		l.mu.Lock()
 		l.came(a.ID.Service)
@@ -210,9 +216,11 @@ func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 	})
 	var failed *actionError
 	errors.As(err, &failed)
-	if err == nil || m.ctx.Err() != nil || failed != nil && failed.left {
+	switch {
+	case err == nil && !again:
+	case err == nil || m.ctx.Err() != nil || failed != nil && failed.left:
 		l.look(a.ID)
-	} else {
+	default:
 		l.log.Warn("repair failed", "instance", a.ID.String(), "err", err)
 		if a.Op == plan.OpSleep { // it goes on as it was, which hurts nobody
 			l.rest(a.ID, d.Model.Settings.BackoffMax)

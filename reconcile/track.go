@@ -39,6 +39,7 @@ type tracked struct {
 	probing  bool
 	next     time.Time   // of the next probe
 	frozen   bool        // it sleeps with its process kept
+	stopping bool        // this daemon is stopping it
 	leaving  bool        // it is about to stop or to sleep: it gets no new requests
 	held     bool        // it does not serve before its rollout says so, while another one does
 	share    int         // of the requests, in percent, while it is tried beside the one that serves
@@ -114,13 +115,16 @@ func (l *Loop) watch(t *tracked) {
 		return
 	}
 	l.mu.Lock()
+	ours := t.stopping
 	t.exit = exit
 	t.health, t.open, t.frozen, t.share = runtimes.Unknown, false, false, 0
 	close(t.ended)
 	l.changed(t.key.ID)
 	l.mu.Unlock()
 	l.log.Info("instance ended", "instance", t.key.ID.String(), "reason", exit.String())
-	l.look(t.key.ID)
+	if !ours { // else whoever stopped it has more to say
+		l.look(t.key.ID)
+	}
 }
 
 // attach has an incarnation's output kept.

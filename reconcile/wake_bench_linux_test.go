@@ -82,25 +82,14 @@ func greeted(ctx context.Context, address string) error {
 // sleepers is a daemon on this machine with 10,000 instances that sleep.
 type sleepers struct {
 	*Loop
-	rt runtimes.Runtime
-	d  *desired
+	rt   runtimes.Runtime
+	peer runtimes.Runtime // the same level, of which the daemon knows nothing
+	d    *desired
 }
 
 func newSleepers(b *testing.B, change func(*schema.Service)) *sleepers {
 	dir := b.TempDir()
-	init, err := runtimetest.Init()
-	if err != nil {
-		b.Fatal(err)
-	}
-	l, err := launch.New(launch.Config{RunDir: filepath.Join(dir, "run"), CgroupParent: runtimetest.CgroupParent(dir), Init: init, Log: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		b.Fatal(err)
-	}
-	b.Cleanup(func() { l.Close() })
-	rt := namespace.New(l)
-	if err := rt.Check(b.Context()); err != nil {
-		b.Skip(err)
-	}
+	rt := level(b, filepath.Join(dir, "run"))
 	src := filepath.Join(dir, "src")
 	program := filepath.Join(src, "greeter")
 	for _, err := range []error{os.Mkdir(src, 0o755), os.WriteFile(filepath.Join(src, "main.go"), []byte(greeter), 0o644)} {
@@ -157,10 +146,28 @@ func newSleepers(b *testing.B, change func(*schema.Service)) *sleepers {
 		d := loop.good
 		loop.mu.Unlock()
 		if d != nil {
-			return &sleepers{Loop: loop, rt: rt, d: d}
+			return &sleepers{Loop: loop, rt: rt, peer: level(b, filepath.Join(dir, "peer")), d: d}
 		}
 		time.Sleep(10 * time.Millisecond)
 	}
+}
+
+// level is the namespace level over a run directory.
+func level(b *testing.B, dir string) runtimes.Runtime {
+	init, err := runtimetest.Init()
+	if err != nil {
+		b.Fatal(err)
+	}
+	l, err := launch.New(launch.Config{RunDir: dir, CgroupParent: runtimetest.CgroupParent(dir), Init: init, Log: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Cleanup(func() { l.Close() })
+	rt := namespace.New(l)
+	if err := rt.Check(b.Context()); err != nil {
+		b.Skip(err)
+	}
+	return rt
 }
 
 // wake wakes an instance, is greeted by it, and says how long that took.
@@ -204,15 +211,18 @@ func (s *sleepers) bare(b *testing.B, id runtimes.ID, like runtimes.Spec) time.D
 		b.Fatal(err)
 	}
 	like.Key.Generation = generation
+	if err := os.MkdirAll(filepath.Dir(like.Socket), 0o755); err != nil {
+		b.Fatal(err)
+	}
 	began := time.Now()
-	if _, err := s.rt.Start(b.Context(), like); err != nil {
+	if _, err := s.peer.Start(b.Context(), like); err != nil {
 		b.Fatal(err)
 	}
 	for greeted(b.Context(), addressOf(like)) != nil {
 		time.Sleep(50 * time.Microsecond)
 	}
 	took := time.Since(began)
-	if err := s.rt.Stop(b.Context(), like.Key); err != nil {
+	if err := errors.Join(s.peer.Stop(b.Context(), like.Key), os.RemoveAll(filepath.Dir(like.Socket))); err != nil {
 		b.Fatal(err)
 	}
 	return took
