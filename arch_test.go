@@ -56,6 +56,8 @@ var layers = map[string][]string{
 	"cmd/*":                {},
 	"testdata/*":           {}, // example repositories stand alone
 	".":                    {},
+
+	"export/pulumi/program": {"export", "schema", "export/docker", "export/pulumi"},
 }
 
 // owners are the only packages that may import a library, with the reason.
@@ -67,6 +69,7 @@ var owners = map[string]struct {
 	"github.com/pelletier":      {[]string{"schema/load", "schema/format", "export/intake", "export/fly"}, "configs are read in one place; fly writes fly.toml, format keeps comments, intake reads the files of others"},
 	"github.com/go-git":         {[]string{"reconcile/source"}, "git is one kind of source"},
 	"modernc.org/sqlite":        {[]string{"reconcile/store"}, "every mutation is a typed command of the store"},
+	"github.com/pulumi":         {[]string{"export/pulumi/program"}, "some 15 ms of every command that links it"},
 	"github.com/spf13":          {[]string{"cmd/ten"}, "nothing below the command line knows of flags"},
 	"github.com/prometheus":     {[]string{"host/metrics", "cmd/ten"}, "counters are kept in one place"},
 	"github.com/ProtonMail":     {[]string{"reconcile/source"}, "trust is decided before a snapshot exists"},

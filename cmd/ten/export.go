@@ -16,6 +16,7 @@ import (
 	"github.com/tenement/ten/export/fly"
 	"github.com/tenement/ten/export/kubernetes"
 	"github.com/tenement/ten/export/procfile"
+	"github.com/tenement/ten/export/pulumi"
 	"github.com/tenement/ten/export/systemd"
 	"github.com/tenement/ten/export/terraform"
 	"github.com/tenement/ten/schema"
@@ -28,6 +29,7 @@ func exportTargets() []export.Target {
 		systemd.Target(),
 		compose.Target(),
 		kubernetes.Target(),
+		pulumi.Target(),
 		terraform.Target(),
 		procfile.Target(),
 	}

@@ -143,3 +143,7 @@ func Test(probe export.Probe, port int, request string, anyImage bool) []string 
 	}
 	return []string{"CMD", "bash", "-c", script, "probe", strconv.Itoa(port), request}
 }
+
+// ScratchMode is the mode of a directory in memory: everybody in the container
+// may write to it.
+const ScratchMode = 0o1777

@@ -1,0 +1,117 @@
+// Package pulumi exports a model as a Pulumi YAML project: docker resources for
+// the services, and no toolchain but the pulumi command. Package program beneath
+// it is the same as an inline program for users of the Automation API; it alone
+// links Pulumi's SDK.
+package pulumi
+
+import (
+	"bytes"
+	"fmt"
+	"path"
+	"strings"
+
+	"go.yaml.in/yaml/v3"
+
+	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/export/docker"
+	"github.com/tenement/ten/schema"
+)
+
+// ProviderVersion is the version of Pulumi's docker provider whose resources are
+// written.
+const ProviderVersion = "4.10.0"
+
+const (
+	file   = "Pulumi.yaml"
+	header = "# Made by ten export pulumi. Edit the config and export again.\n"
+)
+
+// Target is the export to Pulumi.
+func Target() export.Target {
+	return export.Target{
+		Name: "pulumi", Short: "Pulumi.yaml, a project without code (docker provider), Dockerfiles included",
+		Export: run, Uses: docker.Uses(spelling),
+	}
+}
+
+// spelling is how Pulumi spells a property of the docker provider.
+func spelling(property string) string {
+	switch property {
+	case "env":
+		return "envs"
+	}
+	words := strings.Split(property, "_")
+	for i, w := range words[1:] {
+		words[i+1] = strings.ToUpper(w[:1]) + w[1:]
+	}
+	return strings.Join(words, "")
+}
+
+func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error) {
+	host, losses, err := docker.New(m, o, export.ContainerLayout("pulumi"))
+	if err != nil {
+		return export.Bundle{}, nil, err
+	}
+	p := project{
+		Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them",
+		Resources: entries{{"Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}}}},
+	}
+	add := func(name string, r resource) { p.Resources = append(p.Resources, entry{name, r}) }
+	add(NetworkName, resource{Type: "docker:Network", Properties: named{Name: text(host.Project)}})
+	for _, image := range host.Images {
+		add(ImageName(image.Service), resource{Type: "docker:Image", Properties: imageOf(image, o)})
+	}
+	for _, c := range host.Containers {
+		if c.Volume != "" {
+			add(VolumeName(c.Key), resource{Type: "docker:Volume", Properties: named{Name: text(c.Volume)}, Options: &options{RetainOnDelete: true}})
+		}
+		r := resource{Type: "docker:Container", Properties: containerOf(c)}
+		for _, key := range c.DependsOn {
+			if r.Options == nil {
+				r.Options = &options{}
+			}
+			r.Options.DependsOn = append(r.Options.DependsOn, reference(key))
+		}
+		add(c.Key, r)
+	}
+	data, err := encode(p)
+	if err != nil {
+		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", err)
+	}
+	return export.Bundle{
+		Files: append(host.Files(), export.File{Path: file, Data: data}),
+		Steps: []string{"pulumi stack init dev", "pulumi up"},
+	}, losses, nil
+}
+
+// The names of resources. A container is called by its key, SERVICE-ID; what
+// belongs to it begins with a capital, as no name of a service does.
+const NetworkName = "Network"
+
+// ImageName is the name of a service's image.
+func ImageName(service string) string { return "Image-" + service }
+
+// VolumeName is the name of a container's volume.
+func VolumeName(key string) string { return "Volume-" + key }
+
+// Dockerfile is where an image's Dockerfile lies, from the output directory.
+func Dockerfile(image docker.Image, o export.Options) string {
+	if image.File != "" {
+		return image.File
+	}
+	return path.Join(image.BuildContext(o), path.Base(image.Dockerfile))
+}
+
+func encode(p project) ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteString(header)
+	enc := yaml.NewEncoder(&b)
+	enc.SetIndent(2)
+	if err := enc.Encode(p); err != nil {
+		return nil, err
+	}
+	if err := enc.Close(); err != nil {
+		return nil, err
+	}
+	return b.Bytes(), nil
+}
