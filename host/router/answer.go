@@ -60,7 +60,7 @@ func (a *answer) settle(old bool) error {
 	chunked, keepAlive, closes := false, false, false
 	for i := range a.fields {
 		f := &a.fields[i]
-		f.drop = f.kind.hopByHop()
+		f.drop = f.drop || f.kind.hopByHop()
 		switch f.kind {
 		case kindLength:
 			n, ok := parseLength(f.value)

@@ -219,14 +219,15 @@ func (s *session) pump(u *upstream, length, limit int64) {
 	}
 	err := t.run()
 	s.dueUp.Store(0)
-	if err == nil {
+	switch {
+	case err == nil:
 		s.rest = t.rest
-		s.dueDown.CompareAndSwap(0, s.r.clock.in(limit))
-	} else if !t.failedRead {
-		err = errToBackend
-	} else {
+	case t.failedRead:
 		u.SetDeadline(past) // the answer can't be to a whole request
+	default:
+		err = errToBackend
 	}
+	s.dueDown.CompareAndSwap(0, s.r.clock.in(limit))
 	s.pumped <- err
 }
 

@@ -122,7 +122,7 @@ func cutLine(b []byte) (line, rest []byte, ok bool) {
 func (q *request) parseLine(line []byte) error {
 	i := bytes.IndexByte(line, ' ')
 	j := bytes.LastIndexByte(line, ' ')
-	if i < 1 || j <= i {
+	if i < 1 || j <= i+1 {
 		return faultBad
 	}
 	q.method, q.target = line[:i], line[i+1:j]

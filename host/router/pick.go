@@ -18,7 +18,9 @@ func (t *Table) pick(m *Match, random uint64, tried []*backend) (e *entry, b *ba
 	}
 	e = s.pick(random)
 	if e != nil && len(tried) > 0 && e.exhausted(tried) {
-		return s.other(random, tried)
+		if other := s.other(tried); other != nil {
+			e = other
+		}
 	}
 	if e == nil {
 		return nil, nil
@@ -45,28 +47,15 @@ func servingOf(l load) int64 { return l.serving }
 
 func allOf(l load) int64 { return l.serving + l.asleep }
 
-// other chooses an instance that serves and was not tried; where all were, any
-// that a wake may bring back.
-func (s *service) other(random uint64, tried []*backend) (e *entry, b *backend) {
-	var down *entry
-	s.entries.each(func(_ string, one *entry) bool {
-		switch {
-		case one.Weight == 0:
-		case !one.serves():
-			if s.sleeps || down == nil {
-				down = one
-			}
-		case !one.exhausted(tried):
-			e = one
-		default:
-			down = one
+// other chooses an instance that serves and was not tried, nil where all were.
+func (s *service) other(tried []*backend) (other *entry) {
+	s.entries.each(func(_ string, e *entry) bool {
+		if e.Weight > 0 && e.serves() && !e.exhausted(tried) {
+			other = e
 		}
-		return e == nil
+		return other == nil
 	})
-	if e != nil {
-		return e, e.pick(random, tried)
-	}
-	return down, nil
+	return other
 }
 
 // exhausted reports whether every incarnation that takes requests was tried.

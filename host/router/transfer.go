@@ -137,6 +137,7 @@ func (t *transfer) emit(buf *piece, n int) (done bool, err error) {
 	}
 	if done {
 		if out, err = t.dec.appendTrailer(append(out, "0\r\n"...)); err != nil {
+			t.failedRead = true
 			return false, err
 		}
 	}
