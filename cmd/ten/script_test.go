@@ -4,6 +4,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"net"
 	"os"
 	"path/filepath"
@@ -29,6 +30,7 @@ func TestScripts(t *testing.T) {
 	t.Parallel()
 	cmds := daemonCommands()
 	cmds["wait-for"], cmds["free-port"] = waitFor, freePort
+	maps.Copy(cmds, ciCommands())
 	testscript.Run(t, testscript.Params{
 		Dir:                 filepath.Join("..", "..", "testdata", "script"),
 		RequireExplicitExec: true,
@@ -46,7 +48,12 @@ func isolate(e *testscript.Env) error {
 	if err := os.MkdirAll(home, 0o755); err != nil {
 		return err
 	}
+	examples, err := filepath.Abs(filepath.Join("..", "..", "docs", "ci"))
+	if err != nil {
+		return err
+	}
 	for key, value := range map[string]string{
+		"CI_EXAMPLES":         examples,
 		"HOME":                home,
 		"GIT_CONFIG_GLOBAL":   os.DevNull,
 		"GIT_CONFIG_NOSYSTEM": "1",
