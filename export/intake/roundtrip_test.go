@@ -123,6 +123,9 @@ func asJSON(t *testing.T, v any) string {
 
 // TestWordsComeBack: any words and variables survive the way out and back.
 func TestWordsComeBack(t *testing.T) {
+	if testing.Short() {
+		t.Skip("a few hundred loads")
+	}
 	t.Parallel()
 	text := rapid.StringOf(rapid.OneOf(
 		rapid.RuneFrom([]rune(` $"'\%{}=:;#&|*?~!`+"`"+`()<>[]-,.@é世`)),

@@ -27,13 +27,13 @@ func Target() export.Target {
 
 func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error) {
 	e := &exporter{model: m, layout: export.Layout{
-		Target: "procfile", Code: path.Join(".", o.Root), Data: "tenement-data", Sockets: "/tmp",
+		Target: "procfile", Data: "tenement-data", Sockets: "/tmp",
 		Port: func(*schema.Service, string) int { return export.ContainerPort },
 	}}
 	var b strings.Builder
 	b.WriteString("# Made by ten export procfile. Edit the config and export again.\n")
 	for _, s := range m.Services {
-		line, err := e.line(s)
+		line, err := e.line(s, o)
 		if err != nil {
 			return export.Bundle{}, nil, err
 		}
@@ -41,7 +41,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 			fmt.Fprintf(&b, "%s: %s\n", s.Name, line)
 		}
 	}
-	steps := append(e.steps, "foreman start --root .")
+	steps := append(e.steps, "foreman start --root "+quote(path.Join(".", o.Root)))
 	return export.Bundle{Files: []export.File{{Path: file, Data: []byte(b.String())}}, Steps: steps}, e.losses, nil
 }
 
@@ -57,7 +57,7 @@ func (e *exporter) lose(s *schema.Service, field, value string, kind export.Kind
 }
 
 // line is the command of a service, with its variables before it.
-func (e *exporter) line(s *schema.Service) (string, error) {
+func (e *exporter) line(s *schema.Service, o export.Options) (string, error) {
 	if s.Name == "release" {
 		return "", e.layout.Refuse(s, "name", s.Name, "the process release of a Procfile runs once and ends", "give the service another name")
 	}
@@ -68,6 +68,7 @@ func (e *exporter) line(s *schema.Service) (string, error) {
 	if n := len(s.Instances); n > 1 {
 		e.lose(s, "instances", strings.Join(s.Instances, ", "), export.Converted, "a Procfile says no number", fmt.Sprintf("foreman start -m %s=%d", s.Name, n))
 	}
+	e.layout.Code = path.Clean(s.Source) // from the repository's root, where the lines are run
 	in, err := export.Resolve(e.model, marked(s), id, e.layout)
 	if err != nil {
 		return "", err
@@ -77,7 +78,7 @@ func (e *exporter) line(s *schema.Service) (string, error) {
 		words = append(words, quote(w))
 	}
 	line := strings.Join(words, " ")
-	if s.Source != "." || s.Workdir != "" {
+	if in.Dir != "." {
 		line = "cd " + quote(in.Dir) + " && " + line
 	}
 	if strings.ContainsAny(line, "\n\r") {
@@ -85,7 +86,7 @@ func (e *exporter) line(s *schema.Service) (string, error) {
 	}
 	if s.Build != "" {
 		e.lose(s, "build", s.Build, export.Converted, "a Procfile builds nothing", "a step to run before")
-		e.steps = append(e.steps, "(cd "+quote(in.Code+"/"+s.Source)+" && sh -c "+quote(s.Build)+")")
+		e.steps = append(e.steps, "(cd "+quote(path.Join(o.Root, in.Code))+" && sh -c "+quote(s.Build)+")")
 	}
 	return line, nil
 }
