@@ -69,6 +69,16 @@ func (d *daemon) History(_ context.Context, limit int) ([]api.Entry, error) {
 	return d.history, d.err
 }
 
+func (d *daemon) Plan(context.Context) (plan.Plan, error) { return plan.Plan{}, d.err }
+
+func (d *daemon) Probe(context.Context, runtimes.ID) (runtimes.Health, error) {
+	return runtimes.Healthy, d.err
+}
+
+func (d *daemon) Storage(context.Context, bool, ...runtimes.ID) (map[runtimes.ID]api.Storage, error) {
+	return nil, d.err
+}
+
 func (d *daemon) Do(_ context.Context, c api.Command) (string, error) {
 	c.By = "" // depends on who runs the test
 	d.commands = append(d.commands, c)
@@ -116,7 +126,7 @@ func serveDaemon(t *testing.T, d *daemon) (dataDir string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- api.NewServer(api.Config{Viewer: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Log: discard()}).Serve(ctx, l)
+		done <- api.NewServer(api.Config{Viewer: d, Inspector: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Log: discard()}).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -158,7 +158,10 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		stop()
 		return errors.Join(err, group.Wait())
 	}
-	server := api.NewServer(api.Config{Viewer: loop, Actor: loop, Logs: logView{output}, Tokens: known, Audit: auditLog{st}, Log: log})
+	server := api.NewServer(api.Config{
+		Viewer: loop, Inspector: &inspector{Loop: loop, dataDir: dataDir}, Actor: loop, Logs: logView{output},
+		Tokens: known, Audit: auditLog{st}, Log: log,
+	})
 	group.Go(func() error { return server.Serve(ctx, listener) })
 	if o.webhook != "" {
 		if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {

@@ -29,16 +29,20 @@ type caller struct {
 	tenant    string // else the instances of this id, in any service
 	name      string // for people, and for the audit log
 	source    string // where from
+	token     string // the id of the one that was shown, "" for none
 	// serving ends with the daemon, not with the request.
 	serving context.Context
 }
 
 type callerKey struct{}
 
+// socketSource is the source of those who came through the host's own socket.
+const socketSource = "socket"
+
 // identify runs once a connection. Peer credentials are those of the moment of
 // connecting, so a request can't borrow the rights of a later process.
 func identify(ctx context.Context, c net.Conn) context.Context {
-	who := caller{serving: ctx, source: "socket"}
+	who := caller{serving: ctx, source: socketSource}
 	if p, err := peerOf(c); err == nil {
 		who.name = userName(p.uid)
 		who.look = true

@@ -194,9 +194,9 @@ type Event struct {
 	Done     bool      `json:"done,omitempty"`
 }
 
-// LogQuery selects lines of one service or instance.
+// LogQuery selects lines of one service, of one instance, or of all there is.
 type LogQuery struct {
-	Service  string
+	Service  string // "" = all of them
 	Instance string // "" = all of the service
 	Level    string // "stdout", "stderr" or "" for both
 	Search   string // case-sensitive substring
@@ -212,6 +212,48 @@ type Viewer interface {
 	Observe(ctx context.Context, ask Ask) (plan.Observed, error)
 	Why(ctx context.Context, service string) (Why, error)
 	History(ctx context.Context, limit int) ([]Entry, error)
+}
+
+// Inspector answers what a Viewer does not: by asking, not by remembering.
+type Inspector interface {
+	// Plan is what is due on the host now, with secrets masked.
+	Plan(ctx context.Context) (plan.Plan, error)
+	// Probe asks an instance at this moment; one that does not run is Unknown.
+	Probe(ctx context.Context, id runtimes.ID) (runtimes.Health, error)
+	// Storage tells what instances keep on disk; with fresh it counts now, else
+	// what was counted lately will do. An instance without a directory is
+	// fs.ErrNotExist with fresh, and left out without.
+	Storage(ctx context.Context, fresh bool, ids ...runtimes.ID) (map[runtimes.ID]Storage, error)
+}
+
+// Storage is what one instance keeps on disk.
+type Storage struct {
+	Path  string
+	Used  int64
+	Quota int64 // 0 = none
+}
+
+// TLS is how the front door stands with certificates.
+type TLS struct {
+	Enabled        bool   `json:"enabled"`
+	Domain         string `json:"domain"`
+	Staging        bool   `json:"staging"`
+	HTTPSPort      int    `json:"https_port"`
+	HTTPPort       int    `json:"http_port"`
+	Recommendation string `json:"recommendation"`
+}
+
+// Requests are those of one instance since the daemon started.
+type Requests struct {
+	Total     uint64
+	AverageMS float64
+	P99MS     float64
+}
+
+// Door is what the front door tells of itself.
+type Door interface {
+	TLS() TLS
+	Requests(id runtimes.ID) Requests
 }
 
 // Actor is what the API lets people do to a host.

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"log/slog"
 	"net"
 	"net/http"
@@ -30,6 +31,7 @@ type world struct {
 	commands []Command
 	tokens   []tokens.Record
 	acts     []Act
+	gone     bool // web:prod is no more
 	asks     []Ask
 	limits   []int
 	queries  []LogQuery
@@ -45,7 +47,12 @@ func (v *world) Status(context.Context) (Status, error) {
 }
 
 func (v *world) Instances(_ context.Context, all bool) ([]Instance, error) {
-	rows := []Instance{{Service: "web", ID: "prod", Phase: runtimes.Running, Health: runtimes.Healthy, StartedAt: started}}
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.gone {
+		return []Instance{{Service: "web", ID: "old", Phase: runtimes.Failed}}, v.err
+	}
+	rows := []Instance{{Service: "web", ID: "prod", Phase: runtimes.Running, Health: runtimes.Healthy, StartedAt: started, Address: "127.0.0.1:31200"}}
 	if all {
 		rows = append(rows, Instance{Service: "web", ID: "old", Phase: runtimes.Failed})
 	}
@@ -112,7 +119,29 @@ func (v *world) config(t testing.TB) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Viewer: v, Actor: v, Logs: v, Tokens: known, Audit: v, Log: discard()}
+	return Config{Viewer: v, Inspector: v, Actor: v, Logs: v, Tokens: known, Audit: v, Log: discard()}
+}
+
+func (v *world) Plan(context.Context) (plan.Plan, error) {
+	return plan.Plan{FormatVersion: 1, Host: "web1", Actions: []plan.Action{}}, v.err
+}
+
+func (v *world) Probe(_ context.Context, id runtimes.ID) (runtimes.Health, error) {
+	if id.Instance == "prod" {
+		return runtimes.Unhealthy, v.err
+	}
+	return runtimes.Unknown, v.err
+}
+
+func (v *world) Storage(_ context.Context, fresh bool, ids ...runtimes.ID) (map[runtimes.ID]Storage, error) {
+	all := map[runtimes.ID]Storage{}
+	for _, id := range ids {
+		if id.Instance == "none" && fresh {
+			return nil, fs.ErrNotExist
+		}
+		all[id] = Storage{Path: "/data/" + id.Service + "/" + id.Instance, Used: 512, Quota: 1024}
+	}
+	return all, v.err
 }
 
 func (v *world) Tokens(context.Context) ([]tokens.Record, error) {

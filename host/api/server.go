@@ -31,20 +31,23 @@ const (
 	maxLogLines    = 100_000
 )
 
-// Config is what a Server stands on. All fields are required.
+// Config is what a Server stands on. All fields but Door are required.
 type Config struct {
-	Viewer Viewer
-	Actor  Actor
-	Logs   Logs
-	Tokens *tokens.Tokens
-	Audit  Audit
-	Log    *slog.Logger
+	Viewer    Viewer
+	Inspector Inspector
+	Actor     Actor
+	Logs      Logs
+	Tokens    *tokens.Tokens
+	Audit     Audit
+	Door      Door // nil where nothing is routed
+	Log       *slog.Logger
 }
 
-// Server answers the API. It keeps no state of its own.
+// Server answers the API. What it keeps of its own is who watches.
 type Server struct {
 	Config
 	applies sync.WaitGroup
+	watch   watch
 }
 
 // NewServer builds a Server; nothing runs until Serve.
@@ -90,7 +93,7 @@ func (s *Server) Handler() http.Handler {
 	for _, t := range s.routes() {
 		mux.HandleFunc(t.pattern, func(w http.ResponseWriter, r *http.Request) {
 			rc := http.NewResponseController(w)
-			rc.SetWriteDeadline(time.Now().Add(writeTimeout + bodyTimeout))
+			rc.SetWriteDeadline(patience(r.Method))
 			err := permit(r, t.need)
 			if err == nil {
 				err = t.serve(w, r)
@@ -104,16 +107,22 @@ func (s *Server) Handler() http.Handler {
 	return mux
 }
 
+// patience is when the first byte of an answer must be out: at no time for an
+// act, which takes as long as it takes.
+func patience(method string) time.Time {
+	if method != http.MethodGet && method != http.MethodHead {
+		return time.Time{}
+	}
+	return time.Now().Add(writeTimeout + bodyTimeout)
+}
+
 func (s *Server) status(w http.ResponseWriter, r *http.Request) error {
 	v, err := s.Viewer.Status(r.Context())
 	return answer(w, v, err)
 }
 
 func (s *Server) instances(w http.ResponseWriter, r *http.Request) error {
-	v, err := s.Viewer.Instances(r.Context(), r.FormValue("all") == "1")
-	if v == nil {
-		v = []Instance{}
-	}
+	v, err := s.mine(r, r.FormValue("all") == "1")
 	return answer(w, map[string][]Instance{"instances": v}, err)
 }
 
@@ -152,8 +161,21 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
 	if err := decode(w, r, maxCommand, &c); err != nil {
 		return err
 	}
+	if who := callerOf(r); !who.act && !c.mayBeGivenBy(who) {
+		return s.denied(r, c.act(), &Error{Code: CodeForbidden, Message: "a tenant token may spawn, stop, restart, wake and weigh only instance " + who.tenant})
+	}
 	text, err := s.do(r, c)
 	return answer(w, map[string]string{"text": text}, err)
+}
+
+// mayBeGivenBy reports whether a command is about a tenant's own instance and
+// nothing else.
+func (c Command) mayBeGivenBy(who caller) bool {
+	switch c.Verb {
+	case VerbSpawn, VerbStop, VerbRestart, VerbWake, VerbWeight:
+		return who.mayTouch(c.Instance)
+	}
+	return false
 }
 
 // do carries out a command for a caller who may give it.
@@ -224,6 +246,10 @@ func writeError(w http.ResponseWriter, err error) {
 	e := asError(err)
 	w.Header().Del("Trailer")
 	w.Header().Set("Content-Type", "application/json")
-	w.WriteHeader(e.Code.status())
+	status := e.Code.status()
+	if other, ok := errors.AsType[*statusError](err); ok {
+		status = other.status
+	}
+	w.WriteHeader(status)
 	json.NewEncoder(w).Encode(e)
 }

@@ -28,14 +28,22 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 		Limit:    limit,
 		Follow:   r.FormValue("follow") == "1",
 	}
+	if err := scope(r, &q); err != nil {
+		return err
+	}
 	if q.Level != "" && q.Level != "stdout" && q.Level != "stderr" {
 		return &Error{Code: CodeInvalid, Message: "level " + q.Level + ": want stdout or stderr"}
 	}
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	w.Header().Set("Trailer", errTrailer)
 	out := &stream{w: w, rc: http.NewResponseController(w), live: q.Follow}
-	err = s.Logs.Write(r.Context(), out, q)
-	if err == nil || r.Context().Err() != nil {
+	ctx, cancel := s.while(r)
+	defer cancel()
+	if q.Follow {
+		out.rc.SetWriteDeadline(time.Time{})
+	}
+	err = s.Logs.Write(ctx, out, q)
+	if err == nil || ctx.Err() != nil {
 		return nil
 	}
 	if !out.begun && errors.Is(err, fs.ErrNotExist) {
@@ -45,6 +53,20 @@ func (s *Server) logs(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	w.Header().Set(errTrailer, asError(err).Message)
+	return nil
+}
+
+// scope narrows a query to what its caller may read. An instance that was asked
+// for and is somebody else's is refused.
+func scope(r *http.Request, q *LogQuery) error {
+	who := callerOf(r)
+	if who.look {
+		return nil
+	}
+	if q.Instance != "" {
+		return own(r, q.Instance)
+	}
+	q.Instance = who.tenant
 	return nil
 }
 
@@ -63,6 +85,9 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	who := callerOf(r)
+	if req.Dir != "" && who.source != socketSource {
+		return s.denied(r, Act{Action: "apply", Detail: req.Dir}, &Error{Code: CodeForbidden, Message: "a directory of the host can be applied only from the host itself", Hint: "push it, or use the socket: --data-dir DIR"})
+	}
 	req.By = who.name
 	events := make(chan Event)
 	gone := make(chan struct{})
@@ -133,6 +158,7 @@ func (s *stream) Write(p []byte) (int, error) {
 	n, err := s.w.Write(p)
 	if err == nil && s.live {
 		err = s.rc.Flush()
+		s.rc.SetWriteDeadline(time.Time{}) // HTTP/2 ends a stream whose deadline passes in silence
 	}
 	return n, err
 }

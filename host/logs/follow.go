@@ -43,7 +43,7 @@ func (a *audience) send(id runtimes.ID, seq uint64, lines []byte, count int) {
 		return
 	}
 	for _, f := range *list {
-		if f.service == id.Service && (f.instance == "" || f.instance == id.Instance) {
+		if (f.service == "" || f.service == id.Service) && (f.instance == "" || f.instance == id.Instance) {
 			f.send(batch{id: id, seq: seq, lines: lines, lost: count})
 		}
 	}

@@ -20,10 +20,10 @@ import (
 // maxLimit bounds how many past lines one query holds in memory.
 const maxLimit = 100_000
 
-// Query selects lines of one service or instance.
+// Query selects lines of one service, of one instance, or of all there is.
 type Query struct {
-	Service  string
-	Instance string // "" = all of the service
+	Service  string // "" = all of them
+	Instance string // "" = all of the service; of every service without one
 	Level    string // "stdout", "stderr" or "" for both
 	Search   string // case-sensitive substring
 	Limit    int    // the last so many; 0 = 100
@@ -68,7 +68,10 @@ func (c *Collector) Write(ctx context.Context, w io.Writer, q Query) error {
 }
 
 func (q *Query) check() error {
-	err := safe(q.Service)
+	var err error
+	if q.Service != "" {
+		err = safe(q.Service)
+	}
 	if q.Instance != "" {
 		err = errors.Join(err, safe(q.Instance))
 	}
@@ -88,6 +91,9 @@ func (q *Query) check() error {
 }
 
 func (q *Query) target() string {
+	if q.Service == "" {
+		return "all services"
+	}
 	if q.Instance == "" {
 		return q.Service
 	}
@@ -142,20 +148,47 @@ func (c *Collector) past(ctx context.Context, q Query) ([]Line, map[runtimes.ID]
 
 // instances lists whose logs a query asks for, sorted.
 func (c *Collector) instances(q Query) ([]runtimes.ID, error) {
-	if q.Instance != "" {
+	if q.Service != "" && q.Instance != "" {
 		return []runtimes.ID{{Service: q.Service, Instance: q.Instance}}, nil
 	}
-	entries, err := os.ReadDir(filepath.Join(c.cfg.Dir, q.Service))
+	services := []string{q.Service}
+	if q.Service == "" {
+		entries, err := os.ReadDir(c.cfg.Dir)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return nil, err
+		}
+		services = nil
+		for _, e := range entries {
+			if e.IsDir() && safe(e.Name()) == nil {
+				services = append(services, e.Name())
+			}
+		}
+	}
+	var ids []runtimes.ID
+	for _, service := range services {
+		more, err := c.instancesOf(service, q.Instance)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, more...)
+	}
+	return ids, nil
+}
+
+// instancesOf lists those of one service that wrote anything; only one of them
+// where it is named.
+func (c *Collector) instancesOf(service, instance string) ([]runtimes.ID, error) {
+	entries, err := os.ReadDir(filepath.Join(c.cfg.Dir, service))
 	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
 	}
 	var ids []runtimes.ID
 	for _, e := range entries { // ID.log, ID.log.1
 		end := strings.LastIndex(e.Name(), ".log")
-		if end < 0 || safe(e.Name()[:end]) != nil {
+		if end < 0 || safe(e.Name()[:end]) != nil || instance != "" && e.Name()[:end] != instance {
 			continue
 		}
-		id := runtimes.ID{Service: q.Service, Instance: e.Name()[:end]}
+		id := runtimes.ID{Service: service, Instance: e.Name()[:end]}
 		if !slices.Contains(ids[max(0, len(ids)-1):], id) {
 			ids = append(ids, id)
 		}
@@ -242,6 +275,9 @@ func (f *follower) tell(out *bufio.Writer, lost int) {
 		return
 	}
 	id := runtimes.ID{Service: f.service, Instance: f.instance}
+	if id.Service == "" {
+		id.Service = "*"
+	}
 	if id.Instance == "" {
 		id.Instance = "*"
 	}

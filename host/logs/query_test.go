@@ -87,14 +87,14 @@ func TestQueryRefuses(t *testing.T) {
 	t.Parallel()
 	c := newCollector(t, Config{})
 	for _, q := range []Query{
-		{}, {Service: "../x"}, {Service: "web", Instance: "a/b"}, {Service: "web", Level: "info"},
+		{Service: "../x"}, {Instance: "../x"}, {Service: "web", Instance: "a/b"}, {Service: "web", Level: "info"},
 		{Service: "web", Limit: -1}, {Service: "web", Limit: maxLimit + 1},
 	} {
 		if err := c.Write(t.Context(), &bytes.Buffer{}, q); err == nil || errors.Is(err, fs.ErrNotExist) {
 			t.Errorf("%+v: %v", q, err)
 		}
 	}
-	for _, q := range []Query{{Service: "web"}, {Service: "web", Instance: "prod"}} {
+	for _, q := range []Query{{}, {Instance: "prod"}, {Service: "web"}, {Service: "web", Instance: "prod"}} {
 		if err := c.Write(t.Context(), &bytes.Buffer{}, q); !errors.Is(err, fs.ErrNotExist) || !strings.Contains(err.Error(), q.target()) {
 			t.Errorf("%+v without a log: %v", q, err)
 		}

@@ -88,6 +88,20 @@ type entry struct {
 	Record
 	// proven is the SHA-256 of the one token that fits, once it was shown.
 	proven atomic.Pointer[[sha256.Size]byte]
+
+	mu    sync.Mutex
+	ended bool
+	uses  map[*context.CancelFunc]struct{} // what goes on in its name
+}
+
+// end cuts what goes on in the name of a token that is none any more.
+func (e *entry) end() {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ended = true
+	for cancel := range e.uses {
+		(*cancel)()
+	}
 }
 
 // New reads all tokens that keeper has.
@@ -223,8 +237,8 @@ func (t *Tokens) Create(ctx context.Context, q Request) (token string, r Record,
 	e := &entry{Record: r}
 	sum := sha256.Sum256([]byte(token))
 	e.proven.Store(&sum)
-	kept := t.now.Load().entries(func(e *entry) bool { return r.Tenant != "" || e.Tenant != "" })
-	t.now.Store(index(append(kept, e)))
+	stays := func(e *entry) bool { return r.Tenant != "" || e.Tenant != "" }
+	t.replace(stays, e)
 	return token, r, nil
 }
 
@@ -261,8 +275,54 @@ func (t *Tokens) Revoke(ctx context.Context, name string) (Record, bool, error) 
 	if !ok || err != nil {
 		return r, ok, err
 	}
-	t.now.Store(index(t.now.Load().entries(func(e *entry) bool { return e.ID != r.ID })))
+	t.replace(func(e *entry) bool { return e.ID != r.ID })
 	return r, true, nil
+}
+
+// replace keeps the tokens that stay, adds more, and ends the others.
+func (t *Tokens) replace(stays func(*entry) bool, more ...*entry) {
+	old := t.now.Load()
+	t.now.Store(index(append(old.entries(stays), more...)))
+	for _, e := range old.entries(func(e *entry) bool { return !stays(e) }) {
+		e.end()
+	}
+}
+
+// While gives a context that also ends when the token with this id is revoked or
+// expires: for what goes on longer than one look at it. cancel must be called.
+func (t *Tokens) While(ctx context.Context, id string) (_ context.Context, cancel context.CancelFunc) {
+	ctx, stop := context.WithCancel(ctx)
+	found := t.now.Load().entries(func(e *entry) bool { return e.ID == id })
+	if len(found) == 0 {
+		stop()
+		return ctx, stop
+	}
+	e := found[0]
+	if !e.Expires.IsZero() {
+		ctx, stop = withDeadline(ctx, stop, e.Expires)
+	}
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ended {
+		stop()
+		return ctx, stop
+	}
+	if e.uses == nil {
+		e.uses = map[*context.CancelFunc]struct{}{}
+	}
+	e.uses[&stop] = struct{}{}
+	return ctx, func() {
+		e.mu.Lock()
+		delete(e.uses, &stop)
+		e.mu.Unlock()
+		stop()
+	}
+}
+
+// withDeadline ends a context at a time, and both with one cancel.
+func withDeadline(ctx context.Context, stop context.CancelFunc, at time.Time) (context.Context, context.CancelFunc) {
+	ctx, inner := context.WithDeadline(ctx, at)
+	return ctx, func() { inner(); stop() }
 }
 
 // Revoke ends a token where no Tokens stands before keeper.
