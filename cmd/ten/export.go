@@ -15,6 +15,7 @@ import (
 	"github.com/tenement/ten/export/compose"
 	"github.com/tenement/ten/export/fly"
 	"github.com/tenement/ten/export/kubernetes"
+	"github.com/tenement/ten/export/nomad"
 	"github.com/tenement/ten/export/procfile"
 	"github.com/tenement/ten/export/pulumi"
 	"github.com/tenement/ten/export/systemd"
@@ -29,6 +30,7 @@ func exportTargets() []export.Target {
 		systemd.Target(),
 		compose.Target(),
 		kubernetes.Target(),
+		nomad.Target(),
 		pulumi.Target(),
 		terraform.Target(),
 		procfile.Target(),

@@ -38,36 +38,3 @@ func text(expression string) hclwrite.Tokens {
 func raw(body *hclwrite.Body, s string) {
 	body.AppendUnstructuredTokens(hclwrite.Tokens{{Type: hclsyntax.TokenComment, Bytes: []byte(s)}})
 }
-
-// word sets text that is there.
-func word(body *hclwrite.Body, name, value string) {
-	if value != "" {
-		body.SetAttributeValue(name, cty.StringVal(value))
-	}
-}
-
-// number sets a number that is there.
-func number(body *hclwrite.Body, name string, value int) {
-	if value != 0 {
-		body.SetAttributeValue(name, cty.NumberIntVal(int64(value)))
-	}
-}
-
-// list sets a list that is there, a line for each of its entries where there
-// are several.
-func list(body *hclwrite.Body, name string, values []string) {
-	if len(values) == 0 {
-		return
-	}
-	if len(values) == 1 {
-		body.SetAttributeValue(name, cty.TupleVal([]cty.Value{cty.StringVal(values[0])}))
-		return
-	}
-	newline := &hclwrite.Token{Type: hclsyntax.TokenNewline, Bytes: []byte("\n")}
-	tokens := hclwrite.Tokens{{Type: hclsyntax.TokenOBrack, Bytes: []byte("[")}, newline}
-	for _, v := range values {
-		tokens = append(tokens, hclwrite.TokensForValue(cty.StringVal(v))...)
-		tokens = append(tokens, &hclwrite.Token{Type: hclsyntax.TokenComma, Bytes: []byte(",")}, newline)
-	}
-	body.SetAttributeRaw(name, append(tokens, &hclwrite.Token{Type: hclsyntax.TokenCBrack, Bytes: []byte("]")}))
-}

@@ -10,6 +10,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
+	tenhcl "github.com/tenement/ten/export/hcl"
 	"github.com/tenement/ten/schema"
 )
 
@@ -44,12 +45,11 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	return export.Bundle{Files: files, Steps: []string{"terraform init", "terraform apply"}}, losses, nil
 }
 
-// check refuses text that HCL would change: it is normalised to NFC on the way
-// in, so that an e and an accent become one letter.
+// check refuses text that HCL would change.
 func check(c docker.Container, l export.Layout) error {
 	s := c.Service
 	refuse := func(field, value string) error {
-		return l.Refuse(s, field, strconv.Quote(value), "HCL changes text that is not in Unicode's form NFC", "write it in NFC, or encode it and decode it in the program")
+		return l.Refuse(s, field, strconv.Quote(value), tenhcl.NotExact, tenhcl.WayOut)
 	}
 	texts := [][2]string{{"workdir", c.Workdir}, {"source", s.Source}, {"settings.data_dir", c.Data}, {"socket", c.Socket}}
 	for _, word := range c.Argv {
@@ -62,7 +62,7 @@ func check(c docker.Container, l export.Layout) error {
 		texts = append(texts, [2]string{"health", word})
 	}
 	for _, t := range texts {
-		if cty.StringVal(t[1]).AsString() != t[1] {
+		if !tenhcl.Exact(t[1]) {
 			return refuse(t[0], t[1])
 		}
 	}
@@ -114,33 +114,33 @@ func writeContainer(body *hclwrite.Body, c docker.Container) {
 	block := body.AppendNewBlock("resource", []string{"docker_container", label(c.Key)}).Body()
 	block.SetAttributeValue("name", cty.StringVal(c.Name))
 	block.SetAttributeTraversal("image", traversal("docker_image", label(c.Image.Service), "image_id"))
-	list(block, "entrypoint", c.Entrypoint())
-	list(block, "command", c.Command())
-	list(block, "env", c.Env)
-	word(block, "working_dir", c.Workdir)
+	tenhcl.List(block, "entrypoint", c.Entrypoint())
+	tenhcl.List(block, "command", c.Command())
+	tenhcl.List(block, "env", c.Env)
+	tenhcl.Word(block, "working_dir", c.Workdir)
 	block.SetAttributeValue("init", cty.True)
-	word(block, "restart", c.Restart)
-	number(block, "max_retry_count", c.MaxRetries)
+	tenhcl.Word(block, "restart", c.Restart)
+	tenhcl.Number(block, "max_retry_count", c.MaxRetries)
 	if c.Restart == "no" {
 		block.SetAttributeValue("must_run", cty.False)
 	}
-	word(block, "stop_signal", c.StopSignal)
+	tenhcl.Word(block, "stop_signal", c.StopSignal)
 	block.SetAttributeValue("stop_timeout", cty.NumberIntVal(int64(c.StopTimeout.Seconds())))
-	number(block, "memory", c.MemoryMB)
-	number(block, "memory_swap", c.MemoryMB) // the sum of both: none of it is swap
-	number(block, "cpu_shares", c.CPUShares)
-	word(block, "runtime", c.Runtime)
+	tenhcl.Number(block, "memory", c.MemoryMB)
+	tenhcl.Number(block, "memory_swap", c.MemoryMB) // the sum of both: none of it is swap
+	tenhcl.Number(block, "cpu_shares", c.CPUShares)
+	tenhcl.Word(block, "runtime", c.Runtime)
 	if c.Awaited {
 		block.SetAttributeValue("wait", cty.True)
-		number(block, "wait_timeout", int(c.StartLimit.Seconds()))
+		tenhcl.Number(block, "wait_timeout", int(c.StartLimit.Seconds()))
 	}
 	writeWalls(block, c)
 	writeStorage(block, c)
 	writeNetwork(block, c)
 	for _, l := range c.Labels() {
 		b := block.AppendNewBlock("labels", nil).Body()
-		word(b, "label", l[0])
-		word(b, "value", l[1])
+		tenhcl.Word(b, "label", l[0])
+		tenhcl.Word(b, "value", l[1])
 	}
 	if len(c.DependsOn) > 0 {
 		refs := make([]hclwrite.Tokens, len(c.DependsOn))
@@ -156,8 +156,8 @@ func writeWalls(block *hclwrite.Body, c docker.Container) {
 		return
 	}
 	block.SetAttributeValue("read_only", cty.True)
-	list(block, "security_opts", []string{"no-new-privileges:true"})
-	list(block.AppendNewBlock("capabilities", nil).Body(), "drop", []string{"ALL"})
+	tenhcl.List(block, "security_opts", []string{"no-new-privileges:true"})
+	tenhcl.List(block.AppendNewBlock("capabilities", nil).Body(), "drop", []string{"ALL"})
 }
 
 func writeStorage(block *hclwrite.Body, c docker.Container) {
@@ -170,29 +170,29 @@ func writeStorage(block *hclwrite.Body, c docker.Container) {
 	}
 	if c.Volume != "" {
 		b := block.AppendNewBlock("volumes", nil).Body()
-		word(b, "volume_name", c.Volume)
-		word(b, "container_path", c.Data)
+		tenhcl.Word(b, "volume_name", c.Volume)
+		tenhcl.Word(b, "container_path", c.Data)
 	}
 }
 
 func writeNetwork(block *hclwrite.Body, c docker.Container) {
 	network := block.AppendNewBlock("networks_advanced", nil).Body()
 	network.SetAttributeTraversal("name", traversal("docker_network", "project", "name"))
-	list(network, "aliases", []string{c.Key})
+	tenhcl.List(network, "aliases", []string{c.Key})
 	if c.HostPort != 0 {
 		b := block.AppendNewBlock("ports", nil).Body()
-		number(b, "internal", c.Port)
-		number(b, "external", c.HostPort)
-		word(b, "ip", "127.0.0.1")
+		tenhcl.Number(b, "internal", c.Port)
+		tenhcl.Number(b, "external", c.HostPort)
+		tenhcl.Word(b, "ip", "127.0.0.1")
 	}
 	if h := c.Health; len(h.Test) > 0 {
 		b := block.AppendNewBlock("healthcheck", nil).Body()
-		list(b, "test", h.Test)
+		tenhcl.List(b, "test", h.Test)
 		if h.Interval > 0 {
-			word(b, "interval", h.Interval.String())
-			word(b, "timeout", h.Timeout.String())
-			word(b, "start_period", h.StartPeriod.String())
-			number(b, "retries", h.Retries)
+			tenhcl.Word(b, "interval", h.Interval.String())
+			tenhcl.Word(b, "timeout", h.Timeout.String())
+			tenhcl.Word(b, "start_period", h.StartPeriod.String())
+			tenhcl.Number(b, "retries", h.Retries)
 		}
 	}
 }
