@@ -106,6 +106,7 @@ type worldFile struct {
 	Ports         map[int]worldHolder             `json:"ports"`
 	Paused        map[string]string               `json:"paused"`
 	Awake         []string                        `json:"awake"`
+	Asleep        []string                        `json:"asleep"`
 	Approved      bool                            `json:"approved"`
 }
 
@@ -127,6 +128,8 @@ type worldInstance struct {
 	Restarts   int             `json:"restarts"`
 	Gate       *bool           `json:"gate"` // default open, where it runs
 	Registered bool            `json:"registered"`
+	Idle       string          `json:"idle"` // for how long; default it is not known
+	Busy       bool            `json:"busy"`
 }
 
 const (
@@ -159,6 +162,9 @@ func (c testCase) input(t *testing.T) (plan.Desired, plan.Observed) {
 	}
 	for _, id := range w.Awake {
 		o.Awake = append(o.Awake, parseID(t, id))
+	}
+	for _, id := range w.Asleep {
+		o.Asleep = append(o.Asleep, parseID(t, id))
 	}
 	before := plan.Desired{Model: &schema.Model{}}
 	if files := c.tree("before"); len(files) > 0 {
@@ -250,6 +256,14 @@ func (i worldInstance) build(t *testing.T, before, d plan.Desired, h plan.Host) 
 	}
 	if p.Phase == "" {
 		p.Phase = runtimes.Running
+	}
+	p.Busy = i.Busy
+	if i.Idle != "" {
+		idle, err := time.ParseDuration(i.Idle)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p.IdleSince = noon().Add(-idle)
 	}
 	if p.Exit != nil {
 		exit := *p.Exit

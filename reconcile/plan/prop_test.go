@@ -114,6 +114,14 @@ func drawService(t *rapid.T, name string, ports map[int]bool) *schema.Service {
 				s.Fields["env.JOB"] = `"1"`
 			}
 		}
+		if rapid.IntRange(0, 2).Draw(t, "idles") == 0 {
+			s.IdleTimeout = time.Minute
+			s.Fields["idle_timeout"] = "60"
+			s.Sleep = rapid.SampledFrom([]schema.Sleep{schema.SleepStop, schema.SleepFreeze}).Draw(t, "sleep")
+			s.MinRunning = rapid.IntRange(0, 2).Draw(t, "min_running")
+			s.Fields["min_running"] = fmt.Sprint(s.MinRunning)
+		}
+		s.Deploy = rapid.SampledFrom([]schema.Deploy{schema.DeployRolling, schema.DeployBlueGreen, schema.DeployCanary}).Draw(t, "deploy")
 		if port := rapid.SampledFrom([]int{0, 0, 8080, 9090}).Draw(t, "port"); port != 0 && !ports[port] && len(s.Instances) == 1 {
 			ports[port] = true
 			s.Port, s.MaxInstances = port, 1
@@ -145,11 +153,19 @@ func disturb(t *rapid.T, s *sim) {
 		}
 	}
 	s.now = s.now.Add(time.Duration(rapid.IntRange(-10, 10).Draw(t, "seconds")) * time.Second)
+	for n := range s.instances {
+		i := &s.instances[n]
+		i.IdleSince, i.Busy = time.Time{}, rapid.IntRange(0, 5).Draw(t, "busy") == 0
+		if rapid.Bool().Draw(t, "idle") {
+			i.IdleSince = s.now.Add(-time.Duration(rapid.IntRange(0, 120).Draw(t, "idle for")) * time.Second)
+		}
+	}
 	s.awake = nil
 	for _, id := range []string{"a:x", "b:w", "c:y"} {
 		if rapid.Bool().Draw(t, "awake "+id) {
 			parsed, _ := runtimes.ParseID(id)
 			s.awake = append(s.awake, parsed)
+			s.asleep = slices.DeleteFunc(s.asleep, func(id runtimes.ID) bool { return id == parsed })
 		}
 	}
 }
@@ -202,6 +218,9 @@ func TestConverges(t *testing.T) {
 			}
 		}
 		s.now = s.now.Add(time.Hour)
+		for n := range s.instances {
+			s.instances[n].IdleSince = s.now // somebody asks for all of them
+		}
 		s.probe()
 		if p := New(d, s.observe()); slices.ContainsFunc(p.Actions, func(a Action) bool { return a.Blocked == nil }) {
 			t.Fatalf("the plan does not stay empty: %+v", p.Actions)
@@ -340,6 +359,10 @@ func of(p Plan, service string) []Action {
 		a.After = nil
 		if a.Blocked != nil && a.Blocked.Code == BlockDependency {
 			a.Blocked = nil
+		}
+		if a.Takeover != nil {
+			a.Reason.Text += a.Takeover.words()
+			a.Takeover = nil
 		}
 		if a.Spec != nil {
 			spec := *a.Spec

@@ -49,15 +49,7 @@ func (r *round) rest(s *schema.Service, ids []string, found []Instance) {
 			}
 		}
 	}
-	awake := 0
-	for _, id := range ids {
-		if !up[id] && !r.rests(s, runtimes.ID{Service: s.Name, Instance: id}) {
-			up[id] = true // it is about to start
-		}
-		if up[id] {
-			awake++
-		}
-	}
+	awake := len(up)
 	slices.SortStableFunc(idle, func(a, b *Instance) int { return a.IdleSince.Compare(b.IdleSince) })
 	for _, i := range idle {
 		if awake <= s.MinRunning {
@@ -65,6 +57,12 @@ func (r *round) rest(s *schema.Service, ids []string, found []Instance) {
 		}
 		r.resting.sleep[i.Spec.Key.Instance] = r.tired(s, i)
 		awake--
+	}
+	for _, id := range ids {
+		if !up[id] && !r.rests(s, runtimes.ID{Service: s.Name, Instance: id}) {
+			up[id] = true // it is about to start: whether it will run nobody knows, so nothing sleeps for it
+			awake++
+		}
 	}
 	for _, id := range s.Instances {
 		if awake < s.MinRunning && !up[id] {

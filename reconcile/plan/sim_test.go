@@ -21,6 +21,7 @@ type sim struct {
 	generation uint64
 	unknown    map[runtimes.Level]string
 	awake      []runtimes.ID
+	asleep     []runtimes.ID
 	desired    Desired // what is carried out, by
 	plan       Plan
 	fatalf     func(format string, args ...any)
@@ -35,9 +36,12 @@ func (s *sim) failf(format string, args ...any) {
 func (s *sim) observe() Observed {
 	o := Observed{
 		Now: s.now, Host: host(), Applied: s.applied, AppliedFields: s.fields,
-		Unknown: s.unknown, Awake: s.awake, Approved: true,
+		Unknown: s.unknown, Awake: s.awake, Asleep: s.asleep, Approved: true,
 	}
 	o.Host.Ports = map[int]Holder{}
+	for level := range o.Host.Levels {
+		o.Host.Levels[level] = Support{OK: true, Freezes: true}
+	}
 	for _, i := range s.instances {
 		holder := Holder{Instance: i.Spec.Key.ID}
 		if _, hidden := s.unknown[i.Spec.Level]; hidden {
@@ -58,14 +62,20 @@ func (s *sim) observe() Observed {
 func (s *sim) apply(d Desired, p Plan, budget int) bool {
 	s.desired, s.plan = d, p
 	skipped := map[string]bool{}
-	for _, a := range p.Actions {
+	for n := 0; n < len(p.Actions); n++ {
+		a := p.Actions[n]
 		waits := slices.ContainsFunc(a.After, func(dep schema.Dependency) bool { return skipped[dep.Service] })
 		if a.Blocked != nil || a.NotBefore.After(s.now) || waits || !s.ready(d, a.After) {
 			skipped[a.ID.Service] = true
 			continue
 		}
 		before := s.serving(a.ID)
-		for _, step := range s.steps(a) {
+		steps := s.steps(a)
+		for allAtOnce(a) && n+1 < len(p.Actions) && allAtOnce(p.Actions[n+1]) && p.Actions[n+1].ID.Service == a.ID.Service && p.Actions[n+1].Blocked == nil {
+			n++
+			steps = meanwhile(steps, s.steps(p.Actions[n]))
+		}
+		for _, step := range steps {
 			if budget--; budget < 0 {
 				return false
 			}
@@ -77,6 +87,16 @@ func (s *sim) apply(d Desired, p Plan, budget int) bool {
 	}
 	s.applied, s.fields = d.Revision, d.Model.Fields
 	return true
+}
+
+func allAtOnce(a Action) bool {
+	return a.Takeover != nil && a.Takeover.Deploy == schema.DeployBlueGreen
+}
+
+// meanwhile has what two actions bring up come before what they stop.
+func meanwhile(a, b []func()) []func() {
+	const up = 2 // the start and the gate come first
+	return slices.Concat(a[:min(up, len(a))], b[:min(up, len(b))], a[min(up, len(a)):], b[min(up, len(b)):])
 }
 
 // ready reports that services have reached what is asked of them.
@@ -104,6 +124,13 @@ func (s *sim) steps(a Action) []func() {
 		up = []func(){func() { *key = s.start(a) }, func() { s.gate(*key) }}
 	}
 	switch a.Op {
+	case OpSleep:
+		return []func(){func() { s.sleep(a) }}
+	case OpWake:
+		return []func(){func() {
+			i := s.find(a.Old[0])
+			i.Phase, i.GateOpen, i.Health, i.IdleSince = runtimes.Running, true, runtimes.Healthy, s.now
+		}}
 	case OpReload:
 		return nil
 	case OpUpdate:
@@ -138,6 +165,35 @@ func (s *sim) start(a Action) runtimes.Key {
 	}
 	s.instances = append(s.instances, in)
 	return spec.Key
+}
+
+// sleep does what the loop does: it notes it, and stops or freezes. One that is
+// busy, or that was not idle, must not come here.
+func (s *sim) sleep(a Action) {
+	service := s.desired.Model.Service(a.ID.Service)
+	awake := 0
+	for _, i := range s.instances {
+		if i.Spec.Key.Service == a.ID.Service && i.Phase == runtimes.Running {
+			awake++
+		}
+	}
+	for _, key := range a.Old {
+		i := s.find(key)
+		switch {
+		case i == nil:
+			s.failf("sleep of %s, which is not there", key)
+			return
+		case i.Phase == runtimes.Running && (i.Busy || i.IdleSince.IsZero() || awake <= service.MinRunning):
+			s.failf("%s is put to sleep: busy %t, idle since %s, %d awake", key, i.Busy, i.IdleSince, awake)
+		}
+		if a.Freeze {
+			i.Phase, i.GateOpen, i.Health = runtimes.Sleeping, false, runtimes.Unknown
+		} else {
+			s.stop(a, key)
+		}
+	}
+	s.awake = slices.DeleteFunc(s.awake, func(id runtimes.ID) bool { return id == a.ID })
+	s.asleep = append(s.asleep, a.ID)
 }
 
 // gate lets an incarnation prove itself. A job ends at once, with status 0.
@@ -241,7 +297,8 @@ func (s *sim) settled(d Desired) (faults []string) {
 	for _, service := range d.Model.Services {
 		for _, id := range service.Instances {
 			id := runtimes.ID{Service: service.Name, Instance: id}
-			asleep := service.OnDemand && !slices.Contains(s.awake, id)
+			marked := slices.Contains(s.asleep, id) && service.IdleTimeout > 0
+			asleep := (service.OnDemand || marked) && !slices.Contains(s.awake, id)
 			if n := count[id]; n > 1 && !gaveUp[id] || n == 0 && !asleep {
 				faults = append(faults, fmt.Sprintf("%s has %d incarnations", id, n))
 			}
