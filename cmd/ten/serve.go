@@ -36,6 +36,11 @@ Instances outlive the daemon: ending it, by a signal or by a crash, stops none o
 them, and the next ten serve on the same data directory takes them over. What
 stops them is: ten down.
 
+Requests are taken on port 8080 of every address, or where the flags or
+[settings] say, and go to the instances by host name: SERVICE.DOMAIN,
+ID.SERVICE.DOMAIN. Where 8080 is taken and nobody asked for it, the daemon goes
+without, and says so.
+
 A webhook listens only when both --webhook and a secret are given. It takes
 nothing from what is sent: it only makes the daemon look at the repository now.
 
@@ -54,6 +59,7 @@ type serveOptions struct {
 	knownHosts               []string
 	webhook, secretFile      string
 	verbose                  bool
+	front                    frontOptions
 }
 
 func (o *serveOptions) addFlags(cmd *cobra.Command) {
@@ -72,6 +78,7 @@ func (o *serveOptions) addFlags(cmd *cobra.Command) {
 	f.StringVar(&o.webhook, "webhook", "", "address to listen on for webhooks, such as 127.0.0.1:9000")
 	f.StringVar(&o.secretFile, "webhook-secret-file", "", "file with the webhook's secret (or TENEMENT_WEBHOOK_SECRET)")
 	f.BoolVarP(&o.verbose, "verbose", "v", false, "log every step")
+	o.front.addFlags(cmd)
 }
 
 func newServeCommand(e *env) *cobra.Command {
@@ -82,6 +89,9 @@ func newServeCommand(e *env) *cobra.Command {
 		Long:  serveHelp,
 		Args:  args(cobra.MaximumNArgs(1)),
 		RunE: func(cmd *cobra.Command, args []string) error {
+			if err := o.front.check(cmd); err != nil {
+				return err
+			}
 			return runServe(cmd.Context(), e, o, args)
 		},
 	}
@@ -101,12 +111,8 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	if o.verbose {
 		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	}
-	if o.host == "" {
-		name, err := os.Hostname()
-		if err != nil {
-			return fmt.Errorf("name of this host: %w", err)
-		}
-		o.host = strings.ToLower(strings.SplitN(name, ".", 2)[0])
+	if err := o.nameHost(); err != nil {
+		return err
 	}
 	dir, dataDir, err := e.places(o, args)
 	if err != nil {
@@ -138,6 +144,10 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	defer closeLevels()
 	output := logs.New(logs.Config{Dir: filepath.Join(inner, "logs"), Log: log})
 	defer output.Close(context.WithoutCancel(ctx))
+	door := newFrontDoor(e, o.front, dataDir, levels, log)
+	if err := door.open(ctx); err != nil {
+		return err
+	}
 	loop := reconcile.New(reconcile.Config{
 		Host: o.host, DataDir: dataDir, Version: buildVersion(), Origin: origin,
 		Source: from, Loader: load.New(load.Config{Eval: evalChild, CacheDir: filepath.Join(inner, "verdicts")}), Store: st, Runtimes: levels,
@@ -146,7 +156,9 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		OpenDir: func(dir string) (*source.Snapshot, error) {
 			return source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
 		},
+		Publish: door.Publish,
 	})
+	door.loop.Store(loop)
 	group, ctx := errgroup.WithContext(ctx)
 	ctx, stop := context.WithCancel(ctx)
 	group.Go(func() error {
@@ -160,8 +172,9 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	}
 	server := api.NewServer(api.Config{
 		Viewer: loop, Inspector: &inspector{Loop: loop, dataDir: dataDir}, Actor: loop, Logs: logView{output},
-		Tokens: known, Audit: auditLog{st}, Log: log,
+		Tokens: known, Audit: auditLog{st}, Door: door, Log: log,
 	})
+	door.run(ctx, group, api.NewFront(ctx, server, door.source))
 	group.Go(func() error { return server.Serve(ctx, listener) })
 	if o.webhook != "" {
 		if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {
@@ -171,6 +184,19 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	}
 	log.Info("daemon started", "host", o.host, "reason", origin+" in "+dataDir)
 	return group.Wait()
+}
+
+// nameHost gives the host the machine's name where it was given none.
+func (o *serveOptions) nameHost() error {
+	if o.host != "" {
+		return nil
+	}
+	name, err := os.Hostname()
+	if err != nil {
+		return fmt.Errorf("name of this host: %w", err)
+	}
+	o.host = strings.ToLower(strings.SplitN(name, ".", 2)[0])
+	return nil
 }
 
 // gcPercent trades a little of an idle daemon's processor time for memory on

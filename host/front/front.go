@@ -21,8 +21,7 @@ import (
 
 // What a client may take of the daemon before it has asked for anything.
 const (
-	firstByteTimeout = 15 * time.Second // until a new connection says something
-	handshakeTimeout = time.Minute      // a certificate may have to be obtained first
+	handshakeTimeout = time.Minute // a certificate may have to be obtained first
 	proxyTimeout     = 5 * time.Second
 	headerTimeout    = 15 * time.Second
 	idleTimeout      = 2 * time.Minute
@@ -47,15 +46,18 @@ type Settings struct {
 	// their connections begins with a PROXY header, and must.
 	Trusted       []netip.Prefix
 	ProxyProtocol bool
+	// Optional says that nobody asked for HTTP by its port: where it is taken, the
+	// Door goes without, and doesn't take it later from whom it belongs to.
+	Optional bool
 }
 
 // Config is all a Door needs. Secure and Challenges are used with Settings.HTTPS only.
 type Config struct {
-	// Handler answers what ServeConn does not: HTTP/2.
+	// Handler answers what ServeConn does not: HTTP/2 over TLS.
 	Handler http.Handler
-	// ServeConn serves HTTP/1 on a connection until it ends, and closes it. When
-	// ctx ends it finishes the request under way and takes no other. nil: Handler
-	// answers HTTP/1 too.
+	// ServeConn serves a connection in the clear, whatever it speaks, or HTTP/1
+	// over TLS, until it ends, and closes it. When ctx ends it finishes the request
+	// under way and takes no other. nil: Handler answers these too.
 	ServeConn func(ctx context.Context, c net.Conn)
 	// Secure gives the certificates of the moment.
 	Secure *tls.Config
@@ -162,8 +164,10 @@ func (d *Door) arrange(ctx context.Context, s *serving) error {
 			continue
 		case g == nil:
 			l, err := d.listen(ctx, name, address)
-			if err != nil {
+			if err != nil && !want.Optional {
 				errs = append(errs, err)
+			}
+			if err != nil {
 				continue
 			}
 			g = &gate{name: name, address: address, listener: l}
@@ -187,7 +191,11 @@ func (d *Door) listen(ctx context.Context, name, address string) (net.Listener, 
 	if err != nil {
 		err = &ListenError{Name: name, Address: address, Err: err}
 		if d.failed[name] == nil || d.failed[name].Error() != err.Error() {
-			d.cfg.Log.Warn("front door not opened", "action", "listen", "err", err)
+			hint := ""
+			if le := new(ListenError); errors.As(err, &le) {
+				hint = le.Hint()
+			}
+			d.cfg.Log.Warn("front door not opened", "action", hint, "err", err)
 		}
 		d.failed[name] = err
 		return nil, err

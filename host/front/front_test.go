@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -139,39 +138,8 @@ func TestProtocols(t *testing.T) {
 	}
 }
 
-// TestFirstBytesArriveOneByOne: what is sniffed is not lost, however slowly it comes.
-func TestFirstBytesArriveOneByOne(t *testing.T) {
-	t.Parallel()
-	_, at := run(t, front.Config{}, front.Settings{HTTP: "x"})
-	for _, method := range []string{"PRICE", "PROBE", "P", "GET"} {
-		c, err := net.Dial("tcp", at["http"])
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer c.Close()
-		for _, b := range []byte(method + " / HTTP/1.1\r\nHost: a.example\r\n\r\n") {
-			if _, err := c.Write([]byte{b}); err != nil {
-				t.Fatal(err)
-			}
-			runtime.Gosched()
-		}
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
-		resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-		got := body(t, resp, err)
-		if method == "PRICE" { // begins as HTTP/2 does, so it is that server's to refuse
-			if resp.StatusCode == 200 && !strings.Contains(got, " PRICE ") {
-				t.Errorf("PRICE: %q", got)
-			}
-			continue
-		}
-		if !strings.Contains(got, "HTTP/1.1 "+method+" a.example") {
-			t.Errorf("%s: %q", method, got)
-		}
-	}
-}
-
-// TestServeConnGetsHTTP1 and nothing else, as the connection that was accepted.
-func TestServeConnGetsHTTP1(t *testing.T) {
+// TestServeConn gets the very connection that was accepted, and over TLS no HTTP/2.
+func TestServeConn(t *testing.T) {
 	t.Parallel()
 	kinds := make(chan string, 2)
 	server, trust := certificate(t)
@@ -190,8 +158,11 @@ func TestServeConnGetsHTTP1(t *testing.T) {
 		if got := body(t, resp, err); !strings.HasPrefix(got, "127.0.0.1:") {
 			t.Errorf("got %q", got)
 		}
-		if got := <-kinds; got != kind && runtime.GOOS == "linux" {
+		if got := <-kinds; got != kind {
 			t.Errorf("ServeConn was given a %s, want the connection itself, a %s", got, kind)
+		}
+		if kind != "*tls.Conn" {
+			continue
 		}
 		resp, err = client(trust, true).Get(url)
 		if got := body(t, resp, err); !strings.HasPrefix(got, "HTTP/2.0 GET") {

@@ -95,7 +95,7 @@ func (s *serving) accept(g *gate) {
 	}
 }
 
-// take finds out what a connection speaks, and has it served.
+// take finds out what a connection is, and has it served.
 func (s *serving) take(g *gate, c net.Conn) {
 	raw := c
 	if !s.track(raw) {
@@ -114,23 +114,16 @@ func (s *serving) take(g *gate, c net.Conn) {
 		s.secure(raw, c)
 		return
 	}
-	c, http2, err := sniff(c)
-	switch {
-	case err != nil:
-		raw.Close()
-	case want.HTTPS != "":
+	if want.HTTPS != "" {
 		s.untrack(raw)
 		s.leading.give(c)
-	case http2:
-		s.untrack(raw)
-		s.handed.give(c)
-	default:
-		s.plain(raw, c)
+		return
 	}
+	s.serveConn(raw, c)
 }
 
-// plain serves HTTP/1.
-func (s *serving) plain(raw, c net.Conn) {
+// serveConn serves what is not HTTP/2 over TLS.
+func (s *serving) serveConn(raw, c net.Conn) {
 	if s.cfg.ServeConn == nil {
 		s.untrack(raw)
 		s.handed.give(c)
@@ -153,7 +146,7 @@ func (s *serving) secure(raw, c net.Conn) {
 		s.untrack(raw)
 		s.handed.give(t)
 	case "", "http/1.1":
-		s.plain(raw, t)
+		s.serveConn(raw, t)
 	default: // a challenge of the authority: the handshake was all of it
 		t.Close()
 	}

@@ -1,0 +1,59 @@
+package main
+
+import (
+	"fmt"
+	"net"
+	"strconv"
+
+	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/runtimes"
+)
+
+// TLS says how the host stands with certificates, and what to do next.
+func (f *frontDoor) TLS() api.TLS {
+	in := f.now.Load()
+	if in == nil {
+		return api.TLS{Recommendation: "nothing is in force yet"}
+	}
+	t := api.TLS{Enabled: in.tls.Enabled, Domain: in.tls.Domain, Staging: in.tls.Staging, HTTPSPort: in.tls.HTTPSPort, HTTPPort: addressPort(in.door.HTTP)}
+	t.Recommendation = f.recommend(in)
+	return t
+}
+
+// recommend says what a person would do about TLS now.
+func (f *frontDoor) recommend(in *entrance) string {
+	switch {
+	case !in.tls.Enabled && in.domain == "localhost":
+		return "none is needed for localhost"
+	case !in.tls.Enabled:
+		return "switch it on: settings.tls.enabled, or put a server with certificates in front: ten caddy"
+	case in.explain != "":
+		return in.explain
+	}
+	list, err := f.certs.Status()
+	if err != nil {
+		return err.Error()
+	}
+	for _, c := range list {
+		if c.Error != "" {
+			return fmt.Sprintf("%s has no certificate: %s", c.Name, c.Error)
+		}
+	}
+	if in.tls.Staging {
+		return "browsers don't trust staging certificates: take staging out when all works"
+	}
+	return "all is well"
+}
+
+// addressPort is the port of an address, 0 where it has none.
+func addressPort(address string) int {
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(port)
+	return n
+}
+
+// Requests are not counted one by one here; see Traffic.
+func (f *frontDoor) Requests(runtimes.ID) api.Requests { return api.Requests{} }
