@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httputil"
@@ -95,6 +96,7 @@ func (r *Router) newProxy() http.Handler {
 		Transport:     roundTripper{r},
 		FlushInterval: -1,
 		BufferPool:    &copyBuffers{},
+		ErrorLog:      slog.NewLogLogger(r.log.Handler(), slog.LevelDebug), // clients that leave, mostly
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			t := req.Context().Value(transitKey{}).(*transit)
 			if t.late.Load() {
@@ -239,7 +241,7 @@ func (c *copyBuffers) Put(b []byte) { c.pool.Put((*[pieceSize]byte)(b)) }
 func (r *Router) newServer() *http.Server {
 	s := &http.Server{
 		Handler: r, ReadHeaderTimeout: r.cfg.Limits.Header, IdleTimeout: r.cfg.Limits.Idle, MaxHeaderBytes: r.cfg.Limits.HeaderBytes,
-		Protocols: &http.Protocols{}, ErrorLog: nil,
+		Protocols: &http.Protocols{}, ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, infoKey{}, c.(*replay).info)
 		},

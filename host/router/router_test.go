@@ -249,3 +249,13 @@ func TestBodiesBothWays(t *testing.T) {
 		}
 	}
 }
+
+// newTLSServer serves a handler with TLS and HTTP/2, as the daemon's listener does.
+func newTLSServer(h http.Handler, l net.Listener) *httptest.Server {
+	srv := httptest.NewUnstartedServer(h)
+	srv.Listener.Close()
+	srv.Listener = l
+	srv.EnableHTTP2 = true
+	srv.StartTLS()
+	return srv
+}
