@@ -159,9 +159,9 @@ func TestPs(t *testing.T) {
 	dir := serveDaemon(t, d)
 	where := "unix://" + api.SocketPath(dir)
 	stdout, stderr, code := ten(t, dir, "ls", "--data-dir", dir)
-	want := `INSTANCE             LISTEN               UPTIME     PHASE    HEALTH    WEIGHT ISOLATION NOTE
-web:prod             127.0.0.1:31200      3h         running  healthy   100    namespace
-worker:main          -                    5s         starting unknown   0      process   restarted 2 times
+	want := `INSTANCE             LISTEN               UPTIME     IDLE       HEALTH    WEIGHT PHASE    ISOLATION NOTE
+web:prod             127.0.0.1:31200      3h         3h         healthy   100    running  namespace
+worker:main          -                    5s         5s         unknown   0      starting process   restarted 2 times
 
 2 instance(s) running on ` + where + "\n"
 	if stdout != want || stderr != "" || code != 0 {

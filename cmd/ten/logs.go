@@ -25,10 +25,10 @@ type logsOptions struct {
 func newLogsCommand(e *env) *cobra.Command {
 	var opts logsOptions
 	cmd := &cobra.Command{
-		Use:   "logs SERVICE[:ID]",
+		Use:   "logs [SERVICE[:ID]]",
 		Short: "Print what a service or an instance wrote",
-		Long: `Print the last lines that the instances of a service, or one instance, wrote to
-their standard output and error, oldest first. Times are UTC.
+		Long: `Print the last lines that the instances of a service, or one instance, or all of
+this host, wrote to their standard output and error, oldest first. Times are UTC.
 
 Exit status
   0  printed, or there are none
@@ -36,10 +36,10 @@ Exit status
   2  wrong usage`,
 		Example: `  ten logs web
   ten logs web:prod -f --level stderr`,
-		Args:              args(cobra.ExactArgs(1)),
+		Args:              args(cobra.MaximumNArgs(1)),
 		ValidArgsFunction: completeInstance(e),
 		RunE: func(cmd *cobra.Command, given []string) error {
-			return runLogs(cmd.Context(), e, opts, given[0])
+			return runLogs(cmd.Context(), e, opts, first(given))
 		},
 	}
 	f := cmd.Flags()

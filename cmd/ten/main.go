@@ -56,7 +56,9 @@ func run(ctx context.Context, e *env, args []string) int {
 func commands(e *env) map[string][]*cobra.Command {
 	return map[string][]*cobra.Command{
 		groupDesire: {
+			newInitCommand(e),
 			newValidateCommand(e),
+			newConfigCommand(e),
 			newPlanCommand(e),
 			newApplyCommand(e),
 			newSchemaCommand(e),
@@ -67,19 +69,26 @@ func commands(e *env) map[string][]*cobra.Command {
 		groupLook: {
 			newStatusCommand(e),
 			newPsCommand(e),
+			newHealthCommand(e),
 			newLogsCommand(e),
 			newWhyCommand(e),
 			newHistoryCommand(e),
 			newAuditCommand(e),
 		},
 		groupAct: {
+			newSpawnCommand(e),
+			newStopCommand(e),
+			newRestartCommand(e),
+			newWakeCommand(e),
+			newWeightCommand(e),
+			newDeployCommand(e),
+			newRouteCommand(e),
 			newPauseCommand(e),
 			newResumeCommand(e),
 			newApproveCommand(e),
 			newAcceptRewindCommand(e),
 			newRetryCommand(e),
 			newSyncCommand(e),
-			newWakeCommand(e),
 			newDownCommand(e),
 		},
 		groupHost: {

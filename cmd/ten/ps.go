@@ -59,7 +59,7 @@ func runPs(ctx context.Context, e *env, opts psOptions) error {
 		_, err := fmt.Fprintf(e.stdout, "%s\nServer: %s\n", what, c.Where())
 		return err
 	}
-	rows := [][]string{{"INSTANCE", "LISTEN", "UPTIME", "PHASE", "HEALTH", "WEIGHT", "ISOLATION", "NOTE"}}
+	rows := [][]string{{"INSTANCE", "LISTEN", "UPTIME", "IDLE", "HEALTH", "WEIGHT", "PHASE", "ISOLATION", "NOTE"}}
 	running := 0
 	for _, i := range list {
 		if i.Phase.Alive() {
@@ -67,7 +67,7 @@ func runPs(ctx context.Context, e *env, opts psOptions) error {
 		}
 		rows = append(rows, psRow(i, time.Now()))
 	}
-	if err := table(e.stdout, []int{20, 20, 10, 8, 9, 6, 9, 0}, rows); err != nil {
+	if err := table(e.stdout, []int{20, 20, 10, 10, 9, 6, 8, 9, 0}, rows); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(e.stdout, "\n%d instance(s) running on %s\n", running, c.Where())
@@ -75,9 +75,9 @@ func runPs(ctx context.Context, e *env, opts psOptions) error {
 }
 
 func psRow(i api.Instance, now time.Time) []string {
-	uptime := "-"
+	uptime, idle := "-", "-"
 	if i.Phase.Alive() && !i.StartedAt.IsZero() {
-		uptime = ago(now.Sub(i.StartedAt))
+		uptime, idle = ago(now.Sub(i.StartedAt)), ago(i.Idle(now))
 	}
 	id := runtimes.ID{Service: i.Service, Instance: i.ID}
 	note := i.Note
@@ -85,7 +85,7 @@ func psRow(i api.Instance, now time.Time) []string {
 		note = fmt.Sprintf("restarted %d times", i.Restarts)
 	}
 	return []string{
-		id.String(), orDash(i.Address), uptime, string(i.Phase), orDash(string(i.Health)),
-		strconv.Itoa(i.Weight), string(i.Isolation), note,
+		id.String(), orDash(i.Address), uptime, idle, orDash(string(i.Health)),
+		strconv.Itoa(i.Weight), string(i.Phase), string(i.Isolation), note,
 	}
 }

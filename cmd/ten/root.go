@@ -1,8 +1,12 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"strings"
 
+	"github.com/agext/levenshtein"
 	"github.com/spf13/cobra"
 )
 
@@ -62,10 +66,20 @@ func newRootCommand(e *env) *cobra.Command {
 
 func unknownCommand(cmd *cobra.Command, name string) error {
 	err := fmt.Errorf("unknown command %q", name)
-	if near := cmd.SuggestionsFor(name); len(near) > 0 {
-		err = fmt.Errorf("unknown command %q, did you mean %q?", name, near[0])
+	if near := closest(cmd.SuggestionsFor(name), name); near != "" {
+		err = fmt.Errorf("unknown command %q, did you mean %q?", name, near)
 	}
 	return &usageError{err}
+}
+
+// closest is the word that takes the fewest slips to become name, "" of none.
+func closest(words []string, name string) string {
+	if len(words) == 0 {
+		return ""
+	}
+	return slices.MinFunc(words, func(a, b string) int {
+		return cmp.Or(levenshtein.Distance(a, name, nil)-levenshtein.Distance(b, name, nil), strings.Compare(a, b))
+	})
 }
 
 // args makes a breach of a rule about arguments a usage error.

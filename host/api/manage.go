@@ -5,11 +5,20 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+
+	"github.com/tenement/ten/runtimes"
 )
 
 // What a client asks beside Viewer, Actor and Logs.
 
 var _ AuditViewer = (*Client)(nil)
+
+// Health asks an instance at this moment how it is, in one word.
+func (c *Client) Health(ctx context.Context, id runtimes.ID) (string, error) {
+	var v struct{ Health string }
+	err := c.call(ctx, http.MethodGet, "/api/instances/"+url.PathEscape(id.String())+"/health", nil, nil, &v)
+	return v.Health, err
+}
 
 // Tokens lists the tokens of the host.
 func (c *Client) Tokens(ctx context.Context) ([]Token, error) {
