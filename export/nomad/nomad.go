@@ -5,6 +5,7 @@
 package nomad
 
 import (
+	"maps"
 	"path"
 	"slices"
 	"strconv"
@@ -152,7 +153,8 @@ func (e *exporter) check(in export.Instance, request string) error {
 			return refuse(t[0], t[1], filled, instead)
 		}
 	}
-	for name, value := range in.Env {
+	for _, name := range slices.Sorted(maps.Keys(in.Env)) {
+		value := in.Env[name]
 		_, rest, open := strings.Cut(value, "${")
 		switch {
 		case !hcl.Exact(value):
