@@ -140,9 +140,6 @@ func writeFresh(root *os.Root, f export.File) error {
 		return err
 	}
 	_, err = w.Write(f.Data)
-	if err == nil {
-		err = w.Sync()
-	}
 	return errors.Join(err, w.Close())
 }
 

@@ -78,13 +78,12 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if len(networks) > 0 {
 		project.Networks = networks
 	}
-	data, err := project.MarshalYAML()
+	data, err := encode(project)
 	if err != nil {
 		return export.Bundle{}, nil, fmt.Errorf("export compose: %w", err)
 	}
-	header := "# Made by ten export compose. Edit the config and export again.\n"
 	return export.Bundle{
-		Files: []export.File{{Path: file, Data: append([]byte(header), data...)}},
+		Files: []export.File{{Path: file, Data: data}},
 		Steps: []string{"docker compose up --build --detach"},
 	}, e.losses, nil
 }

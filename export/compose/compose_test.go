@@ -3,7 +3,9 @@ package compose
 import (
 	"context"
 	"errors"
+	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"testing"
 	"testing/fstest"
@@ -165,5 +167,28 @@ func BenchmarkExport1000(b *testing.B) {
 		if _, _, err := export.Run(Target(), m, exporttest.Options()); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+// TestEncodeInPartsIsTheWhole compares with the project written in one go; only the
+// order of names with numbers in them may differ.
+func TestEncodeInPartsIsTheWhole(t *testing.T) {
+	t.Parallel()
+	p := &types.Project{Name: "shop", Services: types.Services{}, Volumes: types.Volumes{"a": {}}, Networks: types.Networks{"n": {Internal: true}}}
+	for i := range 3 * chunk {
+		p.Services[fmt.Sprintf("s-%d", i)] = types.ServiceConfig{Restart: "no"}
+	}
+	whole, err := p.MarshalYAML()
+	if err != nil {
+		t.Fatal(err)
+	}
+	parts, err := encode(p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, err1 := loadProject(append([]byte(header), whole...))
+	two, err2 := loadProject(parts)
+	if err := errors.Join(err1, err2); err == nil && !reflect.DeepEqual(one.Services, two.Services) || len(parts) != len(header)+len(whole) {
+		t.Errorf("they differ, or do not load: %v", err)
 	}
 }
