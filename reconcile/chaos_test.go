@@ -69,6 +69,17 @@ func (c *chaos) services() []*schema.Service {
 		if c.r.IntN(6) == 0 {
 			changes = append(changes, walled)
 		}
+		if c.r.IntN(3) == 0 {
+			changes = append(changes, idle(time.Duration(1+c.r.IntN(5))*time.Second), func(s *schema.Service) {
+				s.Fields["idle_timeout"] = fmt.Sprint(s.IdleTimeout)
+				s.MinRunning = c.r.IntN(2)
+			})
+			if c.r.IntN(2) == 0 {
+				changes = append(changes, freezes)
+			}
+		}
+		how := []schema.Deploy{schema.DeployRolling, schema.DeployBlueGreen, schema.DeployCanary}[c.r.IntN(3)]
+		changes = append(changes, deploys(how), func(s *schema.Service) { s.CanaryStep = time.Second })
 		if name == "web" {
 			changes = append(changes, func(s *schema.Service) {
 				s.DependsOn = []schema.Dependency{{Service: "db", Condition: schema.ConditionHealthy}}
@@ -114,6 +125,13 @@ func (c *chaos) step() {
 			d, id := c.daemon, runtimes.ID{Service: some, Instance: []string{"a", "b", "c"}[c.r.IntN(3)]}
 			c.asking.Go(func() { _ = d.Wake(c.t.Context(), id) })
 		},
+		func() {
+			door, id := c.door, runtimes.ID{Service: some, Instance: []string{"a", "b"}[c.r.IntN(2)]}
+			takes := time.Duration(c.r.IntN(5000)) * time.Millisecond
+			c.asking.Go(func() { _ = door.request(c.t.Context(), id, takes) })
+		},
+		func() { c.world.Fail(fake.Suspend, errors.New("busy")) },
+		func() { c.world.Fail(fake.Resume, errors.New("busy")) },
 		func() {
 			c.snapshotAt(revision, c.services()...)
 			d := c.daemon
