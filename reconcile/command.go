@@ -211,6 +211,7 @@ func (l *Loop) doDown(ctx context.Context) (string, error) {
 	if err := l.quiet(ctx); err != nil {
 		return "", err
 	}
+	l.leaveAll()
 	// Once begun it is seen through: nothing starts what was stopped again.
 	n, err := StopAll(context.WithoutCancel(ctx), l.cfg.Runtimes)
 	if err != nil {

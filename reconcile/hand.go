@@ -395,12 +395,12 @@ func (l *Loop) wakes(s *schema.Service, id runtimes.ID) bool {
 
 // changed tells whoever routes of instances, all at once. Called with mu held.
 func (l *Loop) changed(ids ...runtimes.ID) {
-	if l.force == nil {
+	if l.force == nil || l.table == nil {
 		return
 	}
-	u := router.Update{Model: l.force.Model}
+	u := router.Update{Model: l.table}
 	for _, id := range ids {
-		if s := l.force.Model.Service(id.Service); s != nil {
+		if s := l.table.Service(id.Service); s != nil {
 			u.Endpoints = append(u.Endpoints, l.endpoint(s, id))
 		}
 	}

@@ -166,6 +166,7 @@ type Loop struct {
 	ports    ports
 	rests    map[runtimes.ID]bool    // somebody asked for it (true), or it was put to sleep
 	noting   sync.Mutex              // writers of rests take turns
+	table    *schema.Model           // as published last: that in force, and services that are on their way out
 	unseen   map[runtimes.Level]bool // levels that could not be asked last
 	handing  sync.Mutex              // writers of hands take turns
 }

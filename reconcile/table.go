@@ -4,6 +4,8 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
+	"sync"
 
 	"github.com/tenement/ten/host/router"
 	"github.com/tenement/ten/reconcile/plan"
@@ -19,10 +21,63 @@ func (l *Loop) publish() {
 	if l.force == nil {
 		return
 	}
-	l.cfg.Publish(router.Update{Model: l.force.Model, Whole: true, Endpoints: l.endpoints(l.force.Model)})
+	l.table = l.withLeaving(l.force.Model)
+	l.cfg.Publish(router.Update{Model: l.table, Whole: true, Endpoints: l.endpoints(l.table)})
 	for _, t := range l.world {
 		l.watchIdle(t)
 	}
+}
+
+// withLeaving is a model with the services that were in the table and are in it
+// no more, as long as something of them serves: it gets no new requests, and
+// finishes what it began. Called with mu held.
+func (l *Loop) withLeaving(m *schema.Model) *schema.Model {
+	if l.table == nil || l.table == m {
+		return m
+	}
+	serving := map[string]bool{}
+	for _, t := range l.world {
+		serving[t.key.Service] = serving[t.key.Service] || t.open && !t.over()
+	}
+	var leaving []*schema.Service
+	for _, s := range l.table.Services {
+		if serving[s.Name] && m.Service(s.Name) == nil {
+			leaving = append(leaving, s)
+		}
+	}
+	if leaving == nil {
+		return m
+	}
+	both := *m
+	both.Services = append(leaving, m.Services...)
+	slices.SortFunc(both.Services, func(a, b *schema.Service) int { return strings.Compare(a.Name, b.Name) })
+	return &both
+}
+
+// leaveAll takes everything out of the table and waits until nothing is under
+// way: it all goes down.
+func (l *Loop) leaveAll() {
+	l.mu.Lock()
+	var serving []*tracked
+	for _, t := range l.world {
+		if (t.open || t.share > 0) && !t.over() && !t.frozen {
+			t.leaving = true
+			serving = append(serving, t)
+		}
+	}
+	if l.table != nil {
+		all := l.endpoints(l.table)
+		for i := range all {
+			all[i].Wakes = false
+		}
+		l.cfg.Publish(router.Update{Model: l.table, Whole: true, Endpoints: all})
+	}
+	l.mu.Unlock()
+	var done sync.WaitGroup
+	for _, t := range serving {
+		done.Go(func() { _ = l.drain(t) }) // it fails only when the daemon ends
+	}
+	done.Wait()
 }
 
 // endpoints are all instances that a request may reach: the declared ones, and
@@ -60,7 +115,8 @@ func (l *Loop) endpoints(m *schema.Model) []router.Endpoint {
 
 // endpoint is one instance as a router sees it. Called with mu held.
 func (l *Loop) endpoint(s *schema.Service, id runtimes.ID) router.Endpoint {
-	e := router.Endpoint{ID: id, Weight: l.weight(s, id), Wakes: l.wakes(s, id)}
+	gone := l.force != nil && l.force.Model.Service(s.Name) == nil
+	e := router.Endpoint{ID: id, Weight: l.weight(s, id), Wakes: !gone && l.wakes(s, id)}
 	tried, serves := 0, -1
 	for _, t := range l.byID[id] {
 		if !t.open && t.share == 0 || t.over() || t.frozen || t.address == "" {
@@ -68,7 +124,7 @@ func (l *Loop) endpoint(s *schema.Service, id runtimes.ID) router.Endpoint {
 		}
 		in := router.Incarnation{Key: t.key, Level: t.level, Network: t.spec.Network, Address: t.address, Draining: true}
 		switch {
-		case t.leaving: // it finishes what it began
+		case t.leaving || gone: // it finishes what it began
 		case t.open:
 			serves = len(e.Serving) // the newest takes over from the others
 		default:

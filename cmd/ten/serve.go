@@ -156,7 +156,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		OpenDir: func(dir string) (*source.Snapshot, error) {
 			return source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
 		},
-		Publish: door.Publish,
+		Publish: door.Publish, Traffic: door.router,
 	})
 	door.loop.Store(loop)
 	group, ctx := errgroup.WithContext(ctx)
