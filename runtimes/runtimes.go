@@ -95,7 +95,8 @@ type Spec struct {
 
 	Command []string `json:"command"`
 	// Env is the whole environment at every level but process, which adds it
-	// to the daemon's own, beside what ListenFDs says. KEY=VALUE, sorted by key, no duplicates.
+	// to the daemon's own, beside what ListenFDs says, and a NOTIFY_SOCKET where
+	// the daemon hears what instances say of themselves. KEY=VALUE, sorted by key, no duplicates.
 	Env    []string `json:"env,omitempty"`
 	Dir    string   `json:"dir"`
 	Mounts []Mount  `json:"mounts,omitempty"`
@@ -239,6 +240,16 @@ type Suspender interface {
 // where the instance shares its network. It takes no longer than ctx.
 type Dialer interface {
 	Dial(ctx context.Context, key Key, network, address string) (net.Conn, error)
+}
+
+// Owner is a level that knows whose a process is.
+type Owner interface {
+	// Owner gives the incarnation that a process of the host belongs to. It goes by
+	// what the machine says of the process, so nobody can pass for another's. The
+	// caller sees to it that pid is not reused meanwhile.
+	Owner(pid int) (Key, bool)
+	// Has reports whether List would show an incarnation.
+	Has(key Key) bool
 }
 
 // Outputter is a level that keeps its instances' standard output and error

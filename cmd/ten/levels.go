@@ -23,6 +23,7 @@ func openLevels(dataDir string, log *slog.Logger) (map[runtimes.Level]runtimes.R
 		RunDir:       filepath.Join(dataDir, stateDir, "run"),
 		Hide:         []string{dataDir},
 		CgroupParent: cgroupParent(dataDir),
+		NotifyDir:    notifyDir(dataDir),
 		Log:          log,
 	})
 	if err != nil {

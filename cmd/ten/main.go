@@ -94,6 +94,7 @@ func commands(e *env) map[string][]*cobra.Command {
 		groupHost: {
 			newServeCommand(e),
 			newDoctorCommand(e),
+			newBusyCommand(e),
 			newDataCommand(e),
 			newTokenGenCommand(e),
 			newTokensCommand(e),

@@ -142,6 +142,10 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		return err
 	}
 	defer closeLevels()
+	busy, hear, err := hearInstances(dataDir, levels, log)
+	if err != nil {
+		return err
+	}
 	output := logs.New(logs.Config{Dir: filepath.Join(inner, "logs"), Log: log})
 	defer output.Close(context.WithoutCancel(ctx))
 	door := newFrontDoor(e, o.front, dataDir, levels, log)
@@ -151,7 +155,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	loop := reconcile.New(reconcile.Config{
 		Host: o.host, DataDir: dataDir, Version: buildVersion(), Origin: origin,
 		Source: from, Loader: load.New(load.Config{Eval: evalChild, CacheDir: filepath.Join(inner, "verdicts")}), Store: st, Runtimes: levels,
-		Prober: probe.Prober{}, Output: output, Log: log,
+		Prober: probe.Prober{}, Output: output, Log: log, Busy: busy,
 		FreePort: func(used map[int]bool) (int, error) { return probe.FreePort(firstPort, lastPort, used) },
 		OpenDir: func(dir string) (*source.Snapshot, error) {
 			return source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
@@ -165,6 +169,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		defer stop() // after ten down the rest goes too
 		return loop.Run(ctx)
 	})
+	group.Go(func() error { return hear(ctx) })
 	known, err := tokens.New(ctx, tokenKeeper{st})
 	if err != nil {
 		stop()

@@ -26,9 +26,15 @@ type Config struct {
 	// CgroupParent names the one cgroup under which all cgroups of this RunDir
 	// are made. Two daemons must not share it.
 	CgroupParent string
-	Init         []byte // the ten-init program; nil takes the one built in
-	Log          *slog.Logger
+	// NotifyDir, where not "", is a directory that every instance sees, read-only, and
+	// in which it is told of a socket, NotifyName, to say things of itself on.
+	NotifyDir string
+	Init      []byte // the ten-init program; nil takes the one built in
+	Log       *slog.Logger
 }
+
+// NotifyName is the name of the socket in a NotifyDir.
+const NotifyName = "s"
 
 // Recipe is what one level asks for beyond the Spec.
 type Recipe struct {
@@ -62,6 +68,9 @@ func (c Config) validate() error {
 		if !filepath.IsAbs(dir) {
 			return fmt.Errorf("hidden directory %q: want an absolute path", dir)
 		}
+	}
+	if c.NotifyDir != "" && (!filepath.IsAbs(c.NotifyDir) || filepath.Clean(c.NotifyDir) != c.NotifyDir) {
+		return fmt.Errorf("notify directory %q: want a clean absolute path", c.NotifyDir)
 	}
 	if c.CgroupParent == "" || strings.ContainsAny(c.CgroupParent, "/\x00") || c.CgroupParent[0] == '.' {
 		return fmt.Errorf("cgroup parent %q: want a plain name", c.CgroupParent)
@@ -126,6 +135,15 @@ func pathOf(env []string) string {
 		}
 	}
 	return defaultPath
+}
+
+// Shown lists the directories that every walled instance sees, read-only, inside
+// what is hidden.
+func (l *Launcher) Shown() []string {
+	if l.cfg.NotifyDir == "" {
+		return nil
+	}
+	return []string{l.cfg.NotifyDir}
 }
 
 // Hidden lists the directories that no walled instance sees.

@@ -65,6 +65,12 @@ func (v *Level) Suspend(context.Context, runtimes.Key) error { return runtimes.E
 // Resume finds nothing.
 func (v *Level) Resume(context.Context, runtimes.Key) error { return runtimes.ErrNotFound }
 
+// Owner finds nothing.
+func (v *Level) Owner(int) (runtimes.Key, bool) { return runtimes.Key{}, false }
+
+// Has finds nothing.
+func (v *Level) Has(runtimes.Key) bool { return false }
+
 // Dial finds nothing.
 func (v *Level) Dial(context.Context, runtimes.Key, string, string) (net.Conn, error) {
 	return nil, runtimes.ErrNotFound

@@ -40,6 +40,11 @@ func New(cfg Config) (*Launcher, error) {
 	if err := os.MkdirAll(cfg.RunDir, 0o700); err != nil {
 		return nil, fmt.Errorf("run directory: %w", err)
 	}
+	if cfg.NotifyDir != "" { // it is shown to instances, so it must be there
+		if err := os.MkdirAll(cfg.NotifyDir, 0o755); err != nil {
+			return nil, fmt.Errorf("notify directory: %w", err)
+		}
+	}
 	groups, err := cgroup.FindHost()
 	if err != nil {
 		return nil, fmt.Errorf("find the cgroups: %w", err)

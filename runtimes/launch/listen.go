@@ -11,6 +11,9 @@ import (
 // listenName is what the one socket is called in LISTEN_FDNAMES.
 const listenName = "http"
 
+// notifyVariable is where programs learn of the socket of sd_notify(3).
+const notifyVariable = "NOTIFY_SOCKET"
+
 // listenOn gives the path, or the port with its name, of the socket that a spec
 // asks the level for.
 func listenOn(spec *runtimes.Spec) (name string, port uint32) {
@@ -30,7 +33,7 @@ func withoutActivation(env []string) []string {
 func WithoutDaemon(env []string) []string {
 	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool {
 		name := nameOf(kv)
-		return activation(name) || name == "NOTIFY_SOCKET" || name == "WATCHDOG_PID" || name == "WATCHDOG_USEC"
+		return activation(name) || name == notifyVariable || name == "WATCHDOG_PID" || name == "WATCHDOG_USEC"
 	})
 }
 

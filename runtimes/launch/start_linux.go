@@ -7,6 +7,8 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
+	"slices"
 	"strconv"
 	"syscall"
 	"time"
@@ -149,6 +151,9 @@ func (s *start) fillPlan(p *wire.Plan) {
 	if s.spec.ListenFDs {
 		p.Listen, p.ListenPort = listenOn(s.spec)
 		p.Env = append(withoutActivation(p.Env), "LISTEN_FDNAMES="+listenName, "LISTEN_FDS=1") // init knows LISTEN_PID
+	}
+	if dir := s.v.l.cfg.NotifyDir; dir != "" && !slices.ContainsFunc(p.Env, func(kv string) bool { return nameOf(kv) == notifyVariable }) {
+		p.Env = append(slices.Clip(p.Env), notifyVariable+"="+filepath.Join(dir, NotifyName))
 	}
 	p.HasOOM = s.group.countsOOM()
 }

@@ -16,7 +16,7 @@ import (
 // Check builds the walls around nothing, and where the host refuses says which
 // of its settings is the reason. It takes a millisecond.
 func (r *Runtime) Check(ctx context.Context) error {
-	places, err := placesOf(&runtimes.Spec{}, present(scratch), r.l.Hidden())
+	places, err := placesOf(&runtimes.Spec{}, present(scratch), r.l.Hidden(), r.l.Shown())
 	if err != nil {
 		return err
 	}

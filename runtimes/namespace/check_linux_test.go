@@ -41,7 +41,7 @@ func TestExplain(t *testing.T) {
 func TestPlaces(t *testing.T) {
 	t.Parallel()
 	spec := &runtimes.Spec{Mounts: []runtimes.Mount{{Path: "/data/web/a", Writable: true}, {Path: "/data/src"}, {Path: "/tmp/s/1", Writable: true}}}
-	places, err := placesOf(spec, []string{"/tmp", "/dev/shm"}, []string{"/data/.ten/run", "/data"})
+	places, err := placesOf(spec, []string{"/tmp", "/dev/shm"}, []string{"/data/.ten/run", "/data"}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

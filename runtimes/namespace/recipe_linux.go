@@ -23,7 +23,7 @@ var scratch = []string{"/tmp", "/dev/shm"}
 
 // recipe draws the walls around one spec.
 func (r *Runtime) recipe(spec *runtimes.Spec) (launch.Recipe, error) {
-	places, err := placesOf(spec, present(scratch), r.l.Hidden())
+	places, err := placesOf(spec, present(scratch), r.l.Hidden(), r.l.Shown())
 	if err != nil {
 		return launch.Recipe{}, err
 	}
@@ -55,10 +55,13 @@ func withUser(recipe launch.Recipe) launch.Recipe {
 // placesOf orders what an instance sees beside the read-only host, outer before
 // inner. A mount inside a hidden directory shines through; one around it does
 // not show what is hidden; one at the very path of it wins.
-func placesOf(spec *runtimes.Spec, scratch, hidden []string) ([]wire.Place, error) {
+func placesOf(spec *runtimes.Spec, scratch, hidden, shown []string) ([]wire.Place, error) {
 	byPath := map[string]wire.Kind{}
 	for _, dir := range hidden {
 		byPath[dir] = wire.Cover
+	}
+	for _, dir := range shown {
+		byPath[dir] = wire.ReadOnly
 	}
 	for _, dir := range scratch {
 		byPath[dir] = wire.Scratch
