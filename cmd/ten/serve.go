@@ -107,10 +107,7 @@ type follower interface {
 
 func runServe(ctx context.Context, e *env, o serveOptions, args []string) error {
 	debug.SetGCPercent(gcPercent)
-	log := e.log
-	if o.verbose {
-		log = slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
-	}
+	log := o.logger(e)
 	if err := o.nameHost(); err != nil {
 		return err
 	}
@@ -181,14 +178,20 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	})
 	door.run(ctx, group, api.NewFront(ctx, server, door.source))
 	group.Go(func() error { return server.Serve(ctx, listener) })
-	if o.webhook != "" {
-		if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {
-			stop()
-			return errors.Join(err, group.Wait())
-		}
+	if err := serveWebhook(ctx, group, e, o, from.Hint, log); err != nil {
+		stop()
+		return errors.Join(err, group.Wait())
 	}
 	log.Info("daemon started", "host", o.host, "reason", origin+" in "+dataDir)
 	return group.Wait()
+}
+
+// logger tells every step where that was asked for.
+func (o *serveOptions) logger(e *env) *slog.Logger {
+	if !o.verbose {
+		return e.log
+	}
+	return slog.New(slog.NewTextHandler(e.stderr, &slog.HandlerOptions{Level: slog.LevelDebug}))
 }
 
 // nameHost gives the host the machine's name where it was given none.
@@ -274,6 +277,9 @@ func openSource(o serveOptions, dir, dataDir string, log *slog.Logger) (follower
 
 // serveWebhook listens for hints. Without a secret there is no webhook.
 func serveWebhook(ctx context.Context, group *errgroup.Group, e *env, o serveOptions, hint func(), log *slog.Logger) error {
+	if o.webhook == "" {
+		return nil
+	}
 	secret := func() []byte {
 		if o.secretFile == "" {
 			return []byte(e.getenv("TENEMENT_WEBHOOK_SECRET"))
