@@ -138,8 +138,6 @@ func (s *session) exchange(u *upstream, m *Match) (again bool, err error) {
 	}
 	if !pumping {
 		s.dueDown.Store(s.r.clock.in(limit))
-	} else {
-		s.dueDown.Store(0) // the pump sets it when the body is sent
 	}
 	if err := s.readAnswer(u); err != nil {
 		return false, s.unanswered(u, pumping, err)
@@ -203,6 +201,7 @@ func (s *session) send(u *upstream, limit int64) (pumping bool, err error) {
 	if s.pumped == nil {
 		s.pumped = make(chan error, 1)
 	}
+	s.dueDown.Store(0) // the pump sets it when the body is sent
 	go s.pump(u, length, limit)
 	return true, nil
 }

@@ -23,7 +23,7 @@ import (
 func TestAnswers(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	var answer string
+	var now atomic.Value
 	s.serves(s.raw(func(c net.Conn) {
 		br := bufio.NewReader(c)
 		for {
@@ -32,6 +32,7 @@ func TestAnswers(t *testing.T) {
 				return
 			}
 			io.Copy(io.Discard, r.Body)
+			answer := now.Load().(string)
 			io.WriteString(c, answer)
 			if !strings.Contains(answer, "Content-Length") && !strings.Contains(answer, "chunked") && !strings.Contains(answer, " 304") && !strings.Contains(answer, " 204") {
 				return
@@ -60,7 +61,7 @@ func TestAnswers(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			answer = tt.answer
+			now.Store(tt.answer)
 			got := s.say(tt.method + " / HTTP/" + tt.version + "\r\nHost: web.localhost\r\nConnection: close\r\n\r\n")
 			got = strings.Replace(got, "Connection: close\r\n", "", 1)
 			want := strings.Replace(strings.Replace(tt.want, "Connection: close\r\n", "", 1), "|", "\r\n", 1)
@@ -80,16 +81,17 @@ func TestHeaders(t *testing.T) {
 				c.Trusted = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 			}
 		})
-		var head string
+		heads := make(chan string, 1)
 		s.serves(s.raw(func(c net.Conn) {
 			b := make([]byte, 8192)
 			n, _ := c.Read(b)
-			head = string(b[:n])
+			heads <- string(b[:n])
 			io.WriteString(c, "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
 		}))
 		s.say("GET /a%2Fb?c HTTP/1.1\r\nhost: WEB.localhost:80\r\nAuthorization: Bearer x\r\naccept: */*\r\nConnection: close, X-Secret, authorization2\r\nX-Secret: 1\r\n" +
 			"Keep-Alive: 5\r\nTE: trailers\r\nProxy-Connection: x\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\nCookie: a=b\r\nCookie: c=d\r\n" +
 			"X-Forwarded-For: 9.9.9.9\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=9.9.9.9\r\nX-Request-Id: mine\r\nX_Forwarded_For: 8.8.8.8\r\nX-Real-IP: 7.7.7.7\r\n\r\n")
+		head := <-heads
 		want := "GET /a%2Fb?c HTTP/1.1\r\nHost: WEB.localhost:80\r\nAuthorization: Bearer x\r\naccept: */*\r\nCookie: a=b\r\nCookie: c=d\r\n"
 		if trusted {
 			want += "X-Real-IP: 7.7.7.7\r\nX-Forwarded-For: 9.9.9.9, 127.0.0.1\r\nX-Forwarded-Proto: https\r\nX-Forwarded-Host: evil\r\nForwarded: for=9.9.9.9, for=127.0.0.1;host=\"WEB.localhost:80\";proto=http\r\nX-Request-Id: mine\r\n\r\n"
@@ -197,12 +199,13 @@ func TestLargeAnswerIsWhole(t *testing.T) {
 func TestCutAnswerLooksCut(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	var answer string
+	var now atomic.Value
 	s.serves(s.raw(func(c net.Conn) {
 		http.ReadRequest(bufio.NewReader(c))
-		io.WriteString(c, answer)
+		io.WriteString(c, now.Load().(string))
 	}))
-	for _, answer = range []string{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"} {
+	for _, answer := range []string{"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\nhi", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhi\r\n", "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n"} {
+		now.Store(answer)
 		res, err := s.client().Get("http://web.localhost/")
 		if err != nil {
 			continue

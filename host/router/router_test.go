@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -56,7 +57,7 @@ func newStage(t testing.TB, configure ...func(*Config)) *stage {
 	t.Helper()
 	s := &stage{t: t, web: &schema.Service{Name: "web", StartupTimeout: 5 * time.Second, RequestTimeout: 5 * time.Second}}
 	s.model = &schema.Model{Services: []*schema.Service{s.web}}
-	cfg := Config{Waker: s, Dialer: dialer{}}
+	cfg := Config{Waker: s, Dialer: dialer{}, Log: slog.New(slog.NewTextHandler(t.Output(), nil))}
 	for _, f := range configure {
 		f(&cfg)
 	}

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -15,8 +16,12 @@ import (
 func TestHostileRequests(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	var got []string
-	s.serves(s.backend(func(w http.ResponseWriter, r *http.Request) { got = append(got, r.URL.Path) }))
+	var smuggled atomic.Bool
+	s.serves(s.backend(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/smuggled" {
+			smuggled.Store(true)
+		}
+	}))
 	const tail = "GET /smuggled HTTP/1.1\r\nHost: web.localhost\r\n\r\n"
 	post := func(fields, body string) string {
 		return "POST /x HTTP/1.1\r\nHost: web.localhost\r\n" + fields + "\r\n" + body
@@ -88,10 +93,8 @@ func TestHostileRequests(t *testing.T) {
 			if !strings.HasPrefix(answer, "HTTP/1.1 "+tt.want+" ") || strings.Count(answer, "HTTP/1.1 ") != 1 {
 				t.Errorf("got %q, want one %s", answer, tt.want)
 			}
-			for _, path := range got {
-				if path == "/smuggled" {
-					t.Fatal("what followed was taken for a request")
-				}
+			if smuggled.Load() {
+				t.Fatal("what followed was taken for a request")
 			}
 		})
 	}

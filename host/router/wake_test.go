@@ -118,9 +118,9 @@ func TestAFailedWakeNeverHangsLaterOnes(t *testing.T) {
 	s := newStage(t)
 	in := s.backend(hello)
 	s.sleeps("a")
-	fails := true
+	var mended atomic.Bool
 	s.waker = func(context.Context, runtimes.ID) error {
-		if fails {
+		if !mended.Load() {
 			return errors.New("exec: no such file")
 		}
 		s.serves(in)
@@ -129,7 +129,7 @@ func TestAFailedWakeNeverHangsLaterOnes(t *testing.T) {
 	if code := s.ask("a.web.localhost", "GET"); code != 503 {
 		t.Errorf("got %d, want 503", code)
 	}
-	fails = false
+	mended.Store(true)
 	if code := s.ask("a.web.localhost", "GET"); code != 200 {
 		t.Errorf("after it was mended: %d", code)
 	}
