@@ -2,7 +2,6 @@ package main
 
 import (
 	"bytes"
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -27,19 +26,21 @@ An existing tenement.toml is left alone.` + exitText,
 		Example: `  ten init
   ten init --name api --command "node server.js"`,
 		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runInit(cmd.Context(), e, name, command) },
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			if !cmd.Flags().Changed("name") {
+				if name = serviceName(filepath.Base(e.dir)); name == "" {
+					return &usageError{fmt.Errorf("no service can be named after the directory %q: say --name", filepath.Base(e.dir))}
+				}
+			}
+			return runInit(e, name, command)
+		},
 	}
 	cmd.Flags().StringVar(&name, "name", "", "name of the service (default: the directory's)")
 	cmd.Flags().StringVar(&command, "command", "", "what starts it (default: guessed)")
 	return cmd
 }
 
-func runInit(_ context.Context, e *env, name, command string) error {
-	if name == "" {
-		if name = serviceName(filepath.Base(e.dir)); name == "" {
-			return &usageError{fmt.Errorf("no service can be named after the directory %q: say --name", filepath.Base(e.dir))}
-		}
-	}
+func runInit(e *env, name, command string) error {
 	if !schema.ValidServiceName(name) {
 		return &usageError{fmt.Errorf("--name %q: want lower-case letters, digits, - and _, with a letter or digit at both ends", name)}
 	}
