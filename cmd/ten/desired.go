@@ -64,12 +64,35 @@ func (e *env) planDir(ctx context.Context, c *api.Client, dir string) (planned, 
 	if err != nil {
 		return p, err
 	}
+	if reveal(p.observed, model) {
+		fmt.Fprintln(e.stderr, "ten: environment values are shown only to those who may act on this daemon: changes of them are not in this plan")
+	}
 	if p.observed.Host.Commands == nil {
 		p.observed.Host.Commands = map[string]string{}
 	}
 	maps.Copy(p.observed.Host.Commands, reconcile.MissingInSource(model, snap.Tree, ask))
 	p.plan = plan.New(p.desired, p.observed)
 	return p, nil
+}
+
+// reveal takes every variable that the daemon did not show for what the model
+// wants, so that what can't be compared is no change. It reports whether there
+// was any.
+func reveal(o plan.Observed, m *schema.Model) (any bool) {
+	for _, i := range o.Instances {
+		s := m.Service(i.Spec.Key.Service)
+		for path, value := range i.Spec.Fields {
+			if value != api.Hidden {
+				continue
+			}
+			any = true
+			delete(i.Spec.Fields, path)
+			if s != nil && s.Fields[path] != "" {
+				i.Spec.Fields[path] = s.Fields[path]
+			}
+		}
+	}
+	return any
 }
 
 // emptyHost is what is observed where nothing runs: this machine, and nothing

@@ -31,6 +31,7 @@ type Client struct {
 	base  string
 	where string
 	token string
+	under string // what stands before the paths of what ten itself asks
 }
 
 var (
@@ -54,7 +55,7 @@ func NewClient(server string) (*Client, error) {
 		}
 		return unixClient(path), nil
 	case (u.Scheme == "http" || u.Scheme == "https") && u.Host != "":
-		return &Client{http: &http.Client{}, base: strings.TrimSuffix(server, "/"), where: server}, nil
+		return &Client{http: &http.Client{}, base: strings.TrimSuffix(server, "/"), where: server, under: "/api"}, nil
 	}
 	return nil, fmt.Errorf("server %q: want unix:///path or http://host:port", server)
 }
@@ -228,6 +229,9 @@ func (c *Client) send(ctx context.Context, method, path string, q url.Values, bo
 			return nil, fmt.Errorf("encode the request: %w", err)
 		}
 		payload = bytes.NewReader(data)
+	}
+	if strings.HasPrefix(path, "/v1/") {
+		path = c.under + path
 	}
 	target := c.base + path
 	if len(q) > 0 {

@@ -10,7 +10,8 @@ import (
 )
 
 // NewFront makes the API for callers on the network: what a host answers on its
-// own domain. Everything but GET /health wants a token: without a good one the
+// own domain, beneath /api/ and at /health. What ten itself asks lies beneath
+// /api/v1/. Everything but GET /health wants a token: without a good one the
 // answer is a bare 401, or 429 to an address that tried too many, whatever was
 // asked for. ctx ends with the daemon: what must not be cut by a client that
 // leaves ends with it. source tells the address that a request came from, with

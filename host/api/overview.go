@@ -21,6 +21,9 @@ func document(w http.ResponseWriter, _ *http.Request) error {
 
 func (s *Server) plan(w http.ResponseWriter, r *http.Request) error {
 	p, err := s.Inspector.Plan(r.Context())
+	if !callerOf(r).act {
+		p = hidePlan(p)
+	}
 	return answer(w, p, err)
 }
 

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -104,7 +105,13 @@ func (s *Server) Handler() http.Handler {
 			}
 		})
 	}
-	return mux
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if rest, ok := strings.CutPrefix(r.URL.Path, "/api/v1/"); ok { // where only /api is ours
+			r = r.Clone(r.Context())
+			r.URL.Path, r.URL.RawPath = "/v1/"+rest, ""
+		}
+		mux.ServeHTTP(w, r)
+	})
 }
 
 // patience is when the first byte of an answer must be out: at no time for an
@@ -132,6 +139,9 @@ func (s *Server) why(w http.ResponseWriter, r *http.Request) error {
 		return &Error{Code: CodeInvalid, Message: "service is missing"}
 	}
 	v, err := s.Viewer.Why(r.Context(), service)
+	if !callerOf(r).act {
+		v.Pending = hideActions(v.Pending)
+	}
 	return answer(w, v, err)
 }
 
@@ -153,6 +163,9 @@ func (s *Server) observe(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	v, err := s.Viewer.Observe(r.Context(), ask)
+	if !callerOf(r).act {
+		v = hideObserved(v)
+	}
 	return answer(w, v, err)
 }
 
