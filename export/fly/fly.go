@@ -48,7 +48,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if o.Region == "" {
 		e.losses = append(e.losses, export.Loss{
 			Field: "--region", Value: "not given", Kind: export.Converted,
-			Why: "Fly puts an app somewhere", Instead: "near whoever deploys first",
+			Why: "an app has a region where it begins", Instead: "the one nearest to whoever deploys first; or --region fra",
 		})
 	}
 	var b export.Bundle
