@@ -3,6 +3,10 @@
 package hcl
 
 import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+
 	"github.com/hashicorp/hcl/v2/hclsyntax"
 	"github.com/hashicorp/hcl/v2/hclwrite"
 	"github.com/zclconf/go-cty/cty"
@@ -17,6 +21,23 @@ const (
 // Exact reports whether a text is read as it was written: HCL normalises it to
 // NFC, so that an e and an accent become one letter.
 func Exact(s string) bool { return cty.StringVal(s).AsString() == s }
+
+// Each formats n pieces on all processors, since the formatter is what an export
+// spends its time on, and gives them in their order.
+func Each(n int, piece func(i int) *hclwrite.File) [][]byte {
+	out := make([][]byte, n)
+	var next atomic.Int64
+	var group sync.WaitGroup
+	for range min(n, runtime.GOMAXPROCS(0)) {
+		group.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n; i = int(next.Add(1)) - 1 {
+				out[i] = hclwrite.Format(piece(i).Bytes())
+			}
+		})
+	}
+	group.Wait()
+	return out
+}
 
 // Word sets a text that is there.
 func Word(body *hclwrite.Body, name, value string) {

@@ -30,7 +30,7 @@ type job struct {
 	request string
 }
 
-func (j job) write(members []export.Instance) []byte {
+func (j job) write(members []export.Instance) *hclwrite.File {
 	f := hclwrite.NewEmptyFile()
 	body := f.Body().AppendNewBlock("job", []string{j.nameOf(j.service)}).Body()
 	hcl.Word(body, "type", j.kind())
@@ -39,7 +39,7 @@ func (j job) write(members []export.Instance) []byte {
 		body.AppendNewline()
 		j.group(body.AppendNewBlock("group", []string{in.ID}).Body(), in)
 	}
-	return append([]byte(header), hclwrite.Format(f.Bytes())...)
+	return f
 }
 
 // kind is batch for what runs once: Nomad starts a service again however it

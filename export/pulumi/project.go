@@ -32,35 +32,9 @@ func texts(words []string) []text {
 func reference(to string) string { return "${" + to + "}" }
 
 type project struct {
-	Name        string  `yaml:"name"`
-	Runtime     string  `yaml:"runtime"`
-	Description string  `yaml:"description"`
-	Resources   entries `yaml:"resources"`
-}
-
-// entries is a table in the order of its entries, so that what is read first is
-// written first.
-type entries []entry
-
-type entry struct {
-	name     string
-	resource resource
-}
-
-// MarshalYAML implements yaml.Marshaler.
-func (e entries) MarshalYAML() (any, error) {
-	table := &yaml.Node{Kind: yaml.MappingNode}
-	for _, one := range e {
-		var name, value yaml.Node
-		if err := name.Encode(one.name); err != nil {
-			return nil, err
-		}
-		if err := value.Encode(one.resource); err != nil {
-			return nil, err
-		}
-		table.Content = append(table.Content, &name, &value)
-	}
-	return table, nil
+	Name        string `yaml:"name"`
+	Runtime     string `yaml:"runtime"`
+	Description string `yaml:"description"`
 }
 
 type resource struct {

@@ -6,6 +6,7 @@ package pulumi
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"path"
 	"strings"
@@ -52,11 +53,9 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
-	p := project{
-		Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them",
-		Resources: entries{{"Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}}}},
-	}
-	add := func(name string, r resource) { p.Resources = append(p.Resources, entry{name, r}) }
+	w := newWriter(project{Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them"})
+	add := w.add
+	add("Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}})
 	add(NetworkName, resource{Type: "docker:Network", Properties: named{Name: text(host.Project)}})
 	for _, image := range host.Images {
 		add(ImageName(image.Service), resource{Type: "docker:Image", Properties: imageOf(image, o)})
@@ -74,12 +73,11 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		}
 		add(c.Key, r)
 	}
-	data, err := encode(p)
-	if err != nil {
-		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", err)
+	if w.err != nil {
+		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", w.err)
 	}
 	return export.Bundle{
-		Files: append(host.Files(), export.File{Path: file, Data: data}),
+		Files: append(host.Files(), export.File{Path: file, Data: w.buf.Bytes()}),
 		Steps: []string{"pulumi stack init dev", "pulumi up"},
 	}, losses, nil
 }
@@ -102,16 +100,34 @@ func Dockerfile(image docker.Image, o export.Options) string {
 	return path.Join(image.BuildContext(o), path.Base(image.Dockerfile))
 }
 
-func encode(p project) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(header)
-	enc := yaml.NewEncoder(&b)
+// writer writes a project a resource at a time: as one document, a large project
+// would be some 400 MB of nodes.
+type writer struct {
+	buf bytes.Buffer
+	err error // the first one
+}
+
+func newWriter(p project) *writer {
+	w := &writer{}
+	w.buf.WriteString(header)
+	w.encode("", p)
+	w.buf.WriteString("resources:\n")
+	return w
+}
+
+func (w *writer) add(name string, r resource) { w.encode("  ", map[string]resource{name: r}) }
+
+// encode writes a value, indented. No text in it goes over several lines: those
+// of the config are in double quotes.
+func (w *writer) encode(indent string, v any) {
+	var one bytes.Buffer
+	enc := yaml.NewEncoder(&one)
 	enc.SetIndent(2)
-	if err := enc.Encode(p); err != nil {
-		return nil, err
+	if err := errors.Join(enc.Encode(v), enc.Close()); err != nil && w.err == nil {
+		w.err = err
 	}
-	if err := enc.Close(); err != nil {
-		return nil, err
+	for line := range bytes.Lines(one.Bytes()) {
+		w.buf.WriteString(indent)
+		w.buf.Write(line)
 	}
-	return b.Bytes(), nil
 }

@@ -25,18 +25,22 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 			return export.Bundle{}, nil, err
 		}
 	}
+	members := map[string][]docker.Container{}
+	for _, c := range host.Containers {
+		members[c.Service.Name] = append(members[c.Service.Name], c)
+	}
 	services := []byte(header)
-	containers := host.Containers
-	for _, image := range host.Images {
+	for _, part := range tenhcl.Each(len(host.Images), func(i int) *hclwrite.File {
 		f := hclwrite.NewEmptyFile()
-		writeImage(f.Body(), image, o)
-		for len(containers) > 0 && containers[0].Service.Name == image.Service {
+		writeImage(f.Body(), host.Images[i], o)
+		for _, c := range members[host.Images[i].Service] {
 			f.Body().AppendNewline()
-			writeContainer(f.Body(), containers[0])
-			containers = containers[1:]
+			writeContainer(f.Body(), c)
 		}
 		f.Body().AppendNewline()
-		services = append(services, hclwrite.Format(f.Bytes())...)
+		return f
+	}) {
+		services = append(services, part...)
 	}
 	files := append(host.Files(),
 		export.File{Path: "main.tf", Data: mainFile(host)},
