@@ -162,7 +162,7 @@ func newFrontDoor(e *env, o frontOptions, dataDir string, levels map[runtimes.Le
 	})
 	f.certs = certs.New(certs.Config{Known: f.known, Getenv: e.getenv, Log: log})
 	f.door = front.New(front.Config{
-		Handler: f.router, ServeConn: f.serveConn, Secure: f.certs.TLS(), Challenges: f.certs.Challenges,
+		Handler: f.router, MaxHeader: 1 << 20, ServeConn: f.serveConn, Secure: f.certs.TLS(), Challenges: f.certs.Challenges,
 		Listen: listenTCP, Log: log,
 	})
 	return f

@@ -17,7 +17,7 @@ func (s *session) handle(m *Match) bool {
 	if m.Kind == Nowhere {
 		return s.reply(faultNotFound, nil)
 	}
-	if limit := s.r.cfg.Limits.Body; limit > 0 && s.req.length > limit {
+	if limit := s.r.maxBody(); limit > 0 && s.req.length > limit {
 		return s.reply(faultBody, nil)
 	}
 	s.dueUp.Store(0)

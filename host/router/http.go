@@ -23,6 +23,8 @@ type infoKey struct{}
 func (r *Router) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	match := r.table.Load().Lookup(req.Host, req.URL.EscapedPath())
 	switch {
+	case r.tooLarge(req):
+		writeFault(w, faultTooLarge)
 	case match.Kind == Root && r.cfg.Root != nil:
 		r.cfg.Root.ServeHTTP(w, req)
 	case match.Kind == Refused:
@@ -48,7 +50,7 @@ type transit struct {
 type transitKey struct{}
 
 func (r *Router) exchange(w http.ResponseWriter, req *http.Request, m *Match) {
-	if limit := r.cfg.Limits.Body; limit > 0 {
+	if limit := r.maxBody(); limit > 0 {
 		if req.ContentLength > limit {
 			writeFault(w, faultBody)
 			return
@@ -240,7 +242,7 @@ func (c *copyBuffers) Put(b []byte) { c.pool.Put((*[pieceSize]byte)(b)) }
 // newServer makes the server for connections that ServeConn hands over.
 func (r *Router) newServer() *http.Server {
 	s := &http.Server{
-		Handler: r, ReadHeaderTimeout: r.cfg.Limits.Header, IdleTimeout: r.cfg.Limits.Idle, MaxHeaderBytes: r.cfg.Limits.HeaderBytes,
+		Handler: r, ReadHeaderTimeout: r.cfg.Limits.Header, IdleTimeout: r.cfg.Limits.Idle, MaxHeaderBytes: mostHeader,
 		Protocols: &http.Protocols{}, ErrorLog: slog.NewLogLogger(r.log.Handler(), slog.LevelDebug),
 		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
 			return context.WithValue(ctx, infoKey{}, c.(*replay).info)

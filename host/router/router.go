@@ -228,8 +228,6 @@ func (r *Router) origin(info ConnInfo, conn net.Addr) origin {
 		o.addr, o.trusted = "127.0.0.1", true
 		o.remote = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), 0)
 	}
-	for _, p := range r.cfg.Trusted {
-		o.trusted = o.trusted || p.Contains(addr)
-	}
+	o.trusted = o.trusted || r.trusts(addr)
 	return o
 }

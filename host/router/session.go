@@ -179,7 +179,7 @@ func (s *session) readHead(first bool) ([]byte, error) {
 			b = b[2:]
 		}
 		if end := headEnd(b, seen); end > 0 {
-			if end > limits.HeaderBytes {
+			if end > s.r.maxHeader() {
 				return nil, faultTooLarge
 			}
 			return b[:end], nil
@@ -192,7 +192,7 @@ func (s *session) readHead(first bool) ([]byte, error) {
 			s.dueUp.Store(s.r.clock.in(int64(limits.Header)))
 			began = true
 		}
-		if !s.in.room(limits.HeaderBytes) {
+		if !s.in.room(s.r.maxHeader()) {
 			return nil, faultTooLarge
 		}
 		n, err := s.conn.Read(s.in.b[s.in.w:])

@@ -12,7 +12,7 @@ import (
 // Options are what a table knows beside the model.
 type Options struct {
 	// Domain is what services are named beneath: web.DOMAIN, prod.web.DOMAIN.
-	// "" = localhost.
+	// "" = that of the settings in force.
 	Domain string
 	// RootPaths are the paths of the daemon's own pages, "/api": on the bare
 	// domain they go before [routing] default.
@@ -24,7 +24,9 @@ type Options struct {
 // logarithm of how many there are.
 type Table struct {
 	opt      Options
+	follows  bool   // opt.Domain is that of the settings
 	suffix   string // "." + Domain
+	settings settings
 	model    *schema.Model
 	routes   *routes
 	services trie[*service]
@@ -62,23 +64,30 @@ func (e *entry) load() load {
 
 // NewTable makes the table that knows no service.
 func NewTable(opt Options) *Table {
-	opt.Domain = strings.TrimSuffix(strings.ToLower(opt.Domain), ".")
-	if opt.Domain == "" {
-		opt.Domain = "localhost"
+	t := &Table{opt: opt, follows: opt.Domain == "", model: &schema.Model{}, services: newTrie[*service](maphash.MakeSeed())}
+	t.opt.RootPaths = slices.Clone(opt.RootPaths)
+	t.adopt(t.model)
+	return t
+}
+
+// adopt takes a model into a table that nobody has seen yet.
+func (t *Table) adopt(m *schema.Model) {
+	if t.follows {
+		t.opt.Domain = m.Settings.Domain
 	}
-	opt.RootPaths = slices.Clone(opt.RootPaths)
-	m := &schema.Model{}
-	return &Table{
-		opt: opt, suffix: "." + opt.Domain, model: m, routes: compile(m, opt.Domain),
-		services: newTrie[*service](maphash.MakeSeed()),
+	t.opt.Domain = strings.TrimSuffix(strings.ToLower(t.opt.Domain), ".")
+	if t.opt.Domain == "" {
+		t.opt.Domain = schema.DefaultDomain
 	}
+	t.suffix, t.model, t.routes = "."+t.opt.Domain, m, compile(m, t.opt.Domain)
+	t.settings = newSettings(m.Settings)
 }
 
 // With gives the table after an update. The receiver stays as it was.
 func (t *Table) With(u Update) *Table {
 	next := *t
 	if u.Model != t.model {
-		next.model, next.routes = u.Model, compile(u.Model, t.opt.Domain)
+		next.adopt(u.Model)
 	}
 	if u.Model != t.model || u.Whole {
 		next.services = newTrie[*service](t.services.seed)
