@@ -40,6 +40,7 @@ var layers = map[string][]string{
 	"host/api":             {"schema", "runtimes", "reconcile/plan", "host/tokens"},
 	"host/certs":           {},
 	"host/front":           {},
+	"host/install":         {},
 	"host/*":               {"schema", "runtimes"},
 	"reconcile":            {"schema", "schema/load", "runtimes", "reconcile/*", "host/*"},
 	"export":               {"schema"},

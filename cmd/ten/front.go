@@ -37,6 +37,7 @@ type frontOptions struct {
 	portGiven           bool
 	domain, bind, email string
 	tls, staging        bool
+	provider            string
 }
 
 func (o *frontOptions) addFlags(cmd *cobra.Command) {
@@ -47,6 +48,7 @@ func (o *frontOptions) addFlags(cmd *cobra.Command) {
 	f.BoolVar(&o.tls, "tls", false, "take requests by HTTPS, with certificates obtained by ACME")
 	f.StringVar(&o.email, "email", "", "address that the certificate authority writes to; needs --tls")
 	f.BoolVar(&o.staging, "staging", false, "use the authority's staging address, whose certificates nobody trusts; needs --tls")
+	f.StringVar(&o.provider, "dns-provider", "", "who serves the domain's DNS, for wildcard certificates; needs --tls")
 	f.Lookup("port").DefValue = "0" // the help says it in words
 }
 
@@ -55,8 +57,10 @@ func (o *frontOptions) check(cmd *cobra.Command) error {
 	o.portGiven = cmd.Flags().Changed("port")
 	o.domain = strings.ToLower(strings.TrimSuffix(o.domain, "."))
 	switch {
-	case !o.tls && (o.email != "" || o.staging):
-		return &usageError{errors.New("--email and --staging are for --tls, which is not given")}
+	case !o.tls && (o.email != "" || o.staging || o.provider != ""):
+		return &usageError{errors.New("--email, --staging and --dns-provider are for --tls, which is not given")}
+	case o.provider != "" && !slices.Contains(schema.DNSProviders(), o.provider):
+		return &usageError{fmt.Errorf("--dns-provider %q: want one of %s", o.provider, strings.Join(schema.DNSProviders(), ", "))}
 	case o.port < 0 || o.port > 65535:
 		return &usageError{fmt.Errorf("--port %d: want a port from 1 to 65535, or 0 for none", o.port)}
 	case o.tls && o.domain == schema.DefaultDomain:
@@ -91,6 +95,7 @@ func (o *frontOptions) decide(m *schema.Model, dataDir string) entrance {
 	}
 	in.tls.ACMEEmail = cmp.Or(o.email, in.tls.ACMEEmail)
 	in.tls.Staging = in.tls.Staging || o.staging
+	in.tls.DNSProvider = cmp.Or(o.provider, in.tls.DNSProvider)
 	in.tls.Domain = cmp.Or(o.domain, in.tls.Domain, in.domain)
 	bind, port := cmp.Or(o.bind, s.Bind), s.Port
 	switch {
