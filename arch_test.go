@@ -38,6 +38,7 @@ var layers = map[string][]string{
 	"reconcile/store":      {},
 	"reconcile/plan":       {"schema", "runtimes"},
 	"host/api":             {"schema", "runtimes", "reconcile/plan", "host/tokens"},
+	"host/activation":      {},
 	"host/certs":           {},
 	"host/front":           {},
 	"host/install":         {},

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"syscall"
 
+	"github.com/tenement/ten/host/activation"
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/schema"
 	"github.com/tenement/ten/schema/load"
@@ -25,6 +26,7 @@ type env struct {
 	dir            string // working directory
 	log            *slog.Logger
 	getenv         func(string) string
+	manager        *activation.Manager // that started this process, if one did
 
 	server, dataDir, token string // the global flags
 }

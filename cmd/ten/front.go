@@ -19,6 +19,7 @@ import (
 	"github.com/spf13/cobra"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/tenement/ten/host/activation"
 	"github.com/tenement/ten/host/certs"
 	"github.com/tenement/ten/host/front"
 	"github.com/tenement/ten/host/router"
@@ -151,6 +152,7 @@ type frontDoor struct {
 	door    *front.Door
 	router  *router.Router
 	certs   *certs.Store
+	manager *activation.Manager
 	loop    atomic.Pointer[reconcile.Loop] // set before anything runs
 	root    atomic.Pointer[http.Handler]   // likewise
 
@@ -160,7 +162,7 @@ type frontDoor struct {
 
 // newFrontDoor builds the front door; nothing is opened before open or run.
 func newFrontDoor(e *env, o frontOptions, dataDir string, levels map[runtimes.Level]runtimes.Runtime, log *slog.Logger) *frontDoor {
-	f := &frontDoor{opts: o, dataDir: dataDir, log: log}
+	f := &frontDoor{opts: o, dataDir: dataDir, log: log, manager: cmp.Or(e.manager, new(activation.Manager))}
 	f.router = router.New(router.Config{
 		Options: router.Options{Domain: o.domain, RootPaths: []string{"/api", "/health"}},
 		Waker:   f, Dialer: dialer(levels), Root: http.HandlerFunc(f.serveRoot), Log: log,
@@ -168,7 +170,7 @@ func newFrontDoor(e *env, o frontOptions, dataDir string, levels map[runtimes.Le
 	f.certs = certs.New(certs.Config{Known: f.known, Getenv: e.getenv, Log: log})
 	f.door = front.New(front.Config{
 		Handler: f.router, MaxHeader: 1 << 20, ServeConn: f.serveConn, Secure: f.certs.TLS(), Challenges: f.certs.Challenges,
-		Listen: listenTCP, Log: log,
+		Listen: f.listen, Log: log,
 	})
 	return f
 }
@@ -189,6 +191,15 @@ func (f *frontDoor) run(ctx context.Context, group *errgroup.Group, root http.Ha
 	group.Go(func() error { return f.router.Run(ctx) })
 	group.Go(func() error { return f.certs.Run(ctx) })
 	group.Go(func() error { return f.door.Run(ctx) })
+	group.Go(func() error { return f.manager.Watch(ctx, f.alive) })
+	if err := f.manager.Ready("serving " + f.dataDir); err != nil {
+		f.log.Warn("service manager not told", "err", err)
+	}
+	context.AfterFunc(ctx, func() {
+		if err := f.manager.Stopping(); err != nil {
+			f.log.Warn("service manager not told", "err", err)
+		}
+	})
 	// A host that has nothing in force yet still answers that it is there.
 	time.AfterFunc(firstModel, func() {
 		if f.model.Load() == nil && ctx.Err() == nil {
@@ -196,6 +207,17 @@ func (f *frontDoor) run(ctx context.Context, group *errgroup.Group, root http.Ha
 		}
 	})
 }
+
+// alive reports that the loop still answers.
+func (f *frontDoor) alive(ctx context.Context) bool {
+	ctx, cancel := context.WithTimeout(ctx, aliveTimeout)
+	defer cancel()
+	_, err := f.loop.Load().Status(ctx)
+	return err == nil
+}
+
+// aliveTimeout is how long the loop may take to say how it stands.
+const aliveTimeout = 10 * time.Second
 
 // firstModel is how long the first model may take before the front door opens
 // by the flags alone.

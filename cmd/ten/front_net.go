@@ -20,9 +20,24 @@ func connInfo(c net.Conn) router.ConnInfo {
 	return router.ConnInfo{}
 }
 
-// listenTCP opens a listener of the front door.
-func listenTCP(ctx context.Context, _, address string) (net.Listener, error) {
-	return new(net.ListenConfig).Listen(ctx, "tcp", address)
+// listen gives the front door's listener of a name: the one that the service
+// manager passed for the port, else a new one, which the manager is asked to keep
+// while the daemon is replaced.
+func (f *frontDoor) listen(ctx context.Context, name, address string) (net.Listener, error) {
+	if l := f.manager.Take(name, addressPort(address)); l != nil {
+		return l, nil
+	}
+	l, err := new(net.ListenConfig).Listen(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	if err := f.manager.Forget(name); err == nil {
+		err = f.manager.Store(name, l)
+		if err != nil {
+			f.log.Warn("listener not kept by the service manager", "err", err)
+		}
+	}
+	return l, nil
 }
 
 // dialer connects to instances: into their own network where they have one.

@@ -4,6 +4,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -11,6 +12,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/tenement/ten/host/activation"
 	"github.com/tenement/ten/schema/load"
 )
 
@@ -33,13 +35,19 @@ func start() int {
 	if err != nil {
 		dir = "."
 	}
+	manager, err := activation.New(os.Getenv, os.Getpid(), os.Unsetenv)
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "ten: error:", err)
+		return exitFailed
+	}
 	e := &env{
-		stdin:  os.Stdin,
-		stdout: &output{w: os.Stdout},
-		stderr: os.Stderr,
-		dir:    dir,
-		log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		getenv: os.Getenv,
+		manager: manager,
+		stdin:   os.Stdin,
+		stdout:  &output{w: os.Stdout},
+		stderr:  os.Stderr,
+		dir:     dir,
+		log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		getenv:  os.Getenv,
 	}
 	return run(ctx, e, os.Args[1:])
 }
