@@ -234,6 +234,10 @@ func (c *compose) interpolate(s *service, t *tree, where string) error {
 	if t.kind != scalar || !strings.Contains(t.text, "$") {
 		return nil
 	}
+	const most, size = 100, 64 << 10 // the library's time grows with the square of both
+	if strings.Count(t.text, "$") > most || len(t.text) > size {
+		return &Error{t.at, "there are too many variables in one value", "write it shorter, or $$ for a $"}
+	}
 	unset := func(string) (string, bool) { return "", false }
 	text, err := template.SubstituteWithOptions(t.text, unset, template.WithoutLogging)
 	known := template.ExtractVariables(map[string]any{"x": t.text}, nil)

@@ -132,7 +132,7 @@ func (s *container) readEnvFiles(_ *service, v *tree) {
 			continue
 		}
 		for _, key := range slices.Sorted(keysOf(vars)) {
-			if !slices.ContainsFunc(s.env, func(f field) bool { return f.name == key }) {
+			if _, there := s.envAt[key]; !there {
 				s.variable(key, vars[key], item.at, "from "+name)
 			}
 		}
@@ -142,6 +142,10 @@ func (s *container) readEnvFiles(_ *service, v *tree) {
 // envFile reads NAME=VALUE lines. What they take from the environment of whoever
 // runs Compose is empty; the library would write of that to standard error.
 func envFile(data []byte) (map[string]string, error) {
+	const most, size = 20, 64 << 10 // A=$A$A doubles with each line
+	if n := bytes.Count(data, []byte("$")); n > most || n > 0 && len(data) > size {
+		return nil, fmt.Errorf("it has too many variables")
+	}
 	var own map[string]string
 	lookup := func(name string) (string, bool) {
 		_, ok := own[name]

@@ -3,6 +3,8 @@ package intake
 import (
 	"bytes"
 	"errors"
+	"fmt"
+	"maps"
 	"path"
 	"slices"
 	"strings"
@@ -103,11 +105,23 @@ func (i *image) command(s *service) {
 type stages struct {
 	src   Source
 	lex   *shell.Lex
-	args  []string // NAME=VALUE, of ARG and ENV
-	first int      // how many of args stand before the first FROM
+	args  args // of ARG and ENV
+	first args // those before the first FROM
 	done  []*image
 	now   *image
 }
+
+// args are the variables that a Dockerfile has set so far.
+type args map[string]string
+
+// Get and Keys make it what the shell lexer asks.
+func (a args) Get(name string) (string, bool) { v, ok := a[name]; return v, ok }
+
+// Keys gives the names, sorted.
+func (a args) Keys() []string { return slices.Sorted(maps.Keys(a)) }
+
+// maxInstructions is far more than the layers that any image can have.
+const maxInstructions = 2000
 
 // readImage gives the stage that is built, the last one unless target names one.
 func readImage(src Source, target string) (*image, error) {
@@ -120,7 +134,10 @@ func readImage(src Source, target string) (*image, error) {
 		}
 		return nil, &Error{at(src, line), clean(err.Error()), fix}
 	}
-	st := &stages{src: src, lex: shell.NewLex(parsed.EscapeToken)}
+	if len(parsed.AST.Children) > maxInstructions {
+		return nil, &Error{at(src, 0), fmt.Sprintf("it has more than %d instructions", maxInstructions), "is this the right file?"}
+	}
+	st := &stages{src: src, lex: shell.NewLex(parsed.EscapeToken), args: args{}}
 	for _, n := range parsed.AST.Children {
 		if err := st.instruction(n); err != nil {
 			return nil, err
@@ -197,9 +214,9 @@ func (st *stages) unsaid(name string, n *parser.Node, at schema.Position) {
 func (st *stages) from(n *parser.Node, at schema.Position) {
 	words := values(n.Next)
 	if st.now == nil {
-		st.first = len(st.args)
+		st.first = maps.Clone(st.args)
 	}
-	st.args = st.args[:st.first]
+	st.args = maps.Clone(st.first)
 	base := ""
 	if len(words) > 0 {
 		base = st.expand(n.Next)
@@ -227,7 +244,7 @@ func (st *stages) from(n *parser.Node, at schema.Position) {
 func (st *stages) arg(n *parser.Node) {
 	for w := n.Next; w != nil; w = w.Next {
 		if name, value, ok := strings.Cut(w.Value, "="); ok {
-			st.args = append(st.args, name+"="+st.expandText(value))
+			st.args[name] = st.expandText(value)
 		}
 	}
 }
@@ -237,7 +254,7 @@ func (st *stages) env(n *parser.Node, at schema.Position) {
 	for w := n.Next; w != nil && w.Next != nil; w = w.Next {
 		name, value := w.Value, st.expand(w.Next)
 		st.now.env = append(st.now.env, field{name: name, value: value, at: at})
-		st.args = append(st.args, name+"="+value)
+		st.args[name] = value
 		if w = w.Next.Next; w == nil {
 			break
 		}
@@ -300,8 +317,8 @@ func (st *stages) expand(n *parser.Node) string {
 
 // expandText fills in what ARG and ENV said; what can't be is left as it is.
 func (st *stages) expandText(text string) string {
-	const most = 1 << 16 // ENV A=$A$A doubles with each line
-	out, _, err := st.lex.ProcessWord(text, shell.EnvsFromSlice(st.args))
+	const most = 1 << 14 // ENV A=$A$A doubles with each line
+	out, _, err := st.lex.ProcessWord(text, st.args)
 	if err != nil || len(out) > most {
 		return text
 	}

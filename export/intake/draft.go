@@ -18,7 +18,8 @@ type draft struct {
 	services []*service
 	settings []field
 	losses   []Loss // of no service
-	names    map[string]bool
+	byName   map[string]*service
+	foreign  map[string]*service // the first that is called so
 }
 
 // service is one service in ten's words, with what was lost on the way.
@@ -29,6 +30,7 @@ type service struct {
 	note    string
 	fields  []field
 	env     []field
+	envAt   map[string]int // where in env a variable stands
 	losses  []Loss
 	gaps    []Gap
 }
@@ -46,8 +48,8 @@ var notInName = regexp.MustCompile(`[^a-z0-9_-]+`)
 // add begins a service. A name that ten does not allow, or that is taken, is
 // changed, and that is said.
 func (d *draft) add(foreign string, at schema.Position) *service {
-	if d.names == nil {
-		d.names = map[string]bool{}
+	if d.byName == nil {
+		d.byName, d.foreign = map[string]*service{}, map[string]*service{}
 	}
 	base := strings.Trim(notInName.ReplaceAllString(strings.ToLower(foreign), "-"), "-_")
 	base = strings.TrimRight(base[:min(len(base), 60)], "-_")
@@ -55,11 +57,14 @@ func (d *draft) add(foreign string, at schema.Position) *service {
 		base = "service"
 	}
 	name := base
-	for n := 2; d.names[name]; n++ {
+	for n := 2; d.byName[name] != nil; n++ {
 		name = fmt.Sprintf("%s-%d", strings.TrimRight(base[:min(len(base), 54)], "-_"), n)
 	}
-	d.names[name] = true
 	s := &service{name: name, foreign: foreign, at: at}
+	d.byName[name] = s
+	if d.foreign[foreign] == nil {
+		d.foreign[foreign] = s
+	}
 	if name != foreign {
 		s.convert("name", foreign, at, "a name has lower-case letters, digits, - and _, and occurs once", name)
 	}
@@ -68,13 +73,7 @@ func (d *draft) add(foreign string, at schema.Position) *service {
 }
 
 // named finds the service that the foreign file calls so.
-func (d *draft) named(foreign string) *service {
-	i := slices.IndexFunc(d.services, func(s *service) bool { return s.foreign == foreign })
-	if i < 0 {
-		return nil
-	}
-	return d.services[i]
-}
+func (d *draft) named(foreign string) *service { return d.foreign[foreign] }
 
 // lose records what no service says, such as a network.
 func (d *draft) lose(name, value string, at schema.Position, why, instead string) {
@@ -149,8 +148,16 @@ func (s *service) setEnv(name, value string, at schema.Position, note string) {
 	if v := variableIn(value); v != "" {
 		s.convert("env."+name, value, at, "ten fills in "+v, "write it another way if that is not meant")
 	}
-	s.env = slices.DeleteFunc(s.env, func(f field) bool { return f.name == name })
-	s.env = append(s.env, field{name, filled(value), at, note})
+	f := field{name, filled(value), at, note}
+	if i, there := s.envAt[name]; there {
+		s.env[i] = f
+		return
+	}
+	if s.envAt == nil {
+		s.envAt = map[string]int{}
+	}
+	s.envAt[name] = len(s.env)
+	s.env = append(s.env, f)
 }
 
 // The variables that ten fills in wherever it finds them.

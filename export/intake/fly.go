@@ -43,6 +43,9 @@ func readFly(d *draft, src Source) error {
 		}
 		f.groups, f.services = []string{"app"}, []*service{d.add(app, root.at)}
 	}
+	if env := root.get("env"); env != nil && len(env.keys)*len(f.services) > maxNodes {
+		return &Error{env.at, "so many processes with so many variables take more than a config may have", "split it"}
+	}
 	for i := range f.services {
 		f.command(i)
 		f.shared(f.services[i])

@@ -1,6 +1,7 @@
 package intake
 
 import (
+	"bytes"
 	"math"
 	"slices"
 	"strings"
@@ -13,16 +14,23 @@ import (
 
 const hclFix = "mend the file: nomad job validate"
 
-// maxBrackets is how deep an HCL file may nest. Its parser goes down with every
-// level and has no bound of its own.
-const maxBrackets = 200
+// The bounds of an HCL file. Its parser goes down with every bracket and operator
+// before a value, and its templates take time by the square of their parts; it has
+// no bounds of its own.
+const (
+	maxBrackets  = 200
+	maxOperators = 100    // in a row
+	maxTemplates = 5000   // ${ and %{ in one file
+	maxChoices   = 1000   // ? in one file
+	maxSums      = 20_000 // operators between values in one file
+)
 
 // readHCL reads an HCL file into a tree: attributes as values, blocks as lists of
 // tables, the labels of a block as its text. What an expression needs to know is
 // given by lookup; one that can't be worked out is its own text.
 func readHCL(src Source, lookup func(name string) (cty.Value, bool)) (*tree, error) {
 	if line, deep := tooDeep(src.Data); deep {
-		return nil, &Error{at(src, line), "it is nested too deeply", hclFix}
+		return nil, &Error{at(src, line), "it is nested too deeply, or has too many expressions", hclFix}
 	}
 	file, diags := hclsyntax.ParseConfig(src.Data, src.Name, hcl.InitialPos)
 	if diags.HasErrors() {
@@ -41,31 +49,54 @@ func readHCL(src Source, lookup func(name string) (cty.Value, bool)) (*tree, err
 	return r.body(body), nil
 }
 
-// tooDeep counts what makes the parser go down: brackets, and operators before
-// a value in a row.
+// tooDeep looks for what is beyond the bounds, strings included.
 func tooDeep(data []byte) (line int, deep bool) {
-	line = 1
-	depth, row := 0, 0
-	for _, c := range data {
-		switch c {
-		case '\n':
-			line++
-		case '{', '[', '(':
-			depth++
-		case '}', ']', ')':
-			depth = max(depth-1, 0)
+	var c cost
+	for text := range bytes.Lines(data) {
+		line++
+		if start := bytes.TrimLeft(text, " \t"); bytes.HasPrefix(start, []byte("#")) || bytes.HasPrefix(start, []byte("//")) {
+			continue
 		}
-		switch c {
-		case '!', '-', '?':
-			row++
-		case '\n':
-			row = 0
-		}
-		if depth > maxBrackets || row > 4*maxBrackets {
+		if c.add(text); c.tooMuch() {
 			return line, true
 		}
 	}
 	return 0, false
+}
+
+// cost is what a file asks of the parser.
+type cost struct{ depth, deepest, row, longest, templates, choices, operators int }
+
+func (c *cost) tooMuch() bool {
+	return c.deepest > maxBrackets || c.longest > maxOperators || c.templates > maxTemplates || c.choices > maxChoices || c.operators > maxSums
+}
+
+func (c *cost) add(line []byte) {
+	for i, b := range line {
+		switch b {
+		case ' ', '\t', '\r', '\n':
+			continue
+		case '!', '-':
+			c.row++
+			c.operators++
+			c.longest = max(c.longest, c.row)
+			continue
+		case '{', '[', '(':
+			c.depth++
+			c.deepest = max(c.deepest, c.depth)
+			if b == '{' && i > 0 && (line[i-1] == '$' || line[i-1] == '%') {
+				c.templates++
+			}
+			continue
+		case '}', ']', ')':
+			c.depth = max(c.depth-1, 0)
+		case '?':
+			c.choices++
+		case '+', '*', '/', '%', '<', '>', '&', '|':
+			c.operators++
+		}
+		c.row = 0
+	}
 }
 
 type hclReader struct {

@@ -109,7 +109,11 @@ func Read(f Format, src []Source) (Result, error) {
 		return Result{}, &Error{at(src[0], 0), fmt.Sprintf("it declares %d services, and a config may have %d", len(d.services), schema.MaxServices), "split it into several hosts"}
 	}
 	d.settle()
-	return d.result(), nil
+	r := d.result()
+	if len(r.Config) > schema.MaxFileSize {
+		return Result{}, &Error{at(src[0], 0), fmt.Sprintf("what it says takes more than the %d MB that a config may have", schema.MaxFileSize>>20), "split it"}
+	}
+	return r, nil
 }
 
 // readable refuses what is no text of a bearable size.

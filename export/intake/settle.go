@@ -71,6 +71,7 @@ func (s *service) settleNetwork() {
 func (s *service) settleDependencies(d *draft) {
 	list, _ := s.get("depends_on").([]schema.Dependency)
 	var kept []schema.Dependency
+	seen := map[string]bool{}
 	place := s.place("depends_on")
 	for _, dep := range list {
 		other := d.named(dep.Service)
@@ -79,7 +80,8 @@ func (s *service) settleDependencies(d *draft) {
 			continue
 		}
 		dep.Service = other.name
-		if !slices.ContainsFunc(kept, func(k schema.Dependency) bool { return k.Service == dep.Service }) {
+		if !seen[dep.Service] {
+			seen[dep.Service] = true
 			kept = append(kept, dep)
 		}
 	}
@@ -130,7 +132,7 @@ func (d *draft) breakCycles() {
 		})
 		for _, dep := range kept {
 			if state[dep.Service] == 0 {
-				visit(d.service(dep.Service))
+				visit(d.byName[dep.Service])
 			}
 		}
 		// What a visit below closed is seen from there; here nothing changes.
@@ -148,11 +150,6 @@ func (d *draft) breakCycles() {
 			visit(s)
 		}
 	}
-}
-
-func (d *draft) service(name string) *service {
-	i := slices.IndexFunc(d.services, func(s *service) bool { return s.name == name })
-	return d.services[i]
 }
 
 // setting gives a value to the host as a whole, unless services disagree.
