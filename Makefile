@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all init check-go deps demo test test-short race lint bench fuzz clean
+.PHONY: all init check-go deps demo test test-short test-tofu race lint bench fuzz clean
 
 all: bin/ten
 
@@ -35,6 +35,11 @@ test: deps init lint
 
 test-short: init
 	$(GO) test -short ./...
+
+# What OpenTofu and the docker provider say of an export. Both are built from Go
+# modules into the user's cache the first time, which takes some minutes.
+test-tofu: init
+	tofu=$$(.ci/tofu) && TEN_TOFU=$$tofu $(GO) test -count=1 -timeout 20m -run TestTofu -v ./export/terraform
 
 # The race detector needs cgo, and only the parts that share memory need it.
 race: init
