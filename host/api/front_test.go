@@ -320,7 +320,7 @@ func TestEveryActIsAudited(t *testing.T) {
 		}
 	}
 	f.ask(t, "POST", "/v1/command", f.token(t, "acme"), `{"verb":"down"}`)
-	if a := f.world.acts[len(f.world.acts)-1]; a.Action != "down" || !strings.HasPrefix(a.Who, "tenant acme") || !strings.Contains(a.Result, "may spawn") {
+	if a := f.world.acts[len(f.world.acts)-1]; a.Action != "down" || !strings.HasPrefix(a.Who, "tenant acme") || !strings.Contains(a.Result, "only instance acme") {
 		t.Errorf("a refusal is audited as %+v", a)
 	}
 	if got, text := f.ask(t, "GET", "/api/audit?limit=2", f.token(t, "admin"), ""); got != 200 || !strings.Contains(text, `"action":"down"`) {

@@ -175,7 +175,9 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if who := callerOf(r); !who.act && !c.mayBeGivenBy(who) {
-		return s.denied(r, c.act(), &Error{Code: CodeForbidden, Message: "a tenant token may spawn, stop, restart, wake and weigh only instance " + who.tenant})
+		return s.denied(r, c.act(), &Error{
+			Code: CodeForbidden, Message: "a tenant token may access only instance " + who.tenant + ", and spawn, stop, restart, wake and weigh it",
+		})
 	}
 	text, err := s.do(r, c)
 	return answer(w, map[string]string{"text": text}, err)
