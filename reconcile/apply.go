@@ -27,7 +27,7 @@ import (
 func due(p plan.Plan, drift bool) (start, remove []plan.Action, ids []runtimes.ID) {
 	now := time.Now()
 	for _, a := range p.Actions {
-		if a.Blocked != nil || a.NotBefore.After(now) || a.Drift && !drift {
+		if a.Blocked != nil || a.NotBefore.After(now) || supervised(a) && !drift {
 			continue
 		}
 		if a.ID != (runtimes.ID{}) && !slices.Contains(ids[max(0, len(ids)-1):], a.ID) {
@@ -41,6 +41,10 @@ func due(p plan.Plan, drift bool) (start, remove []plan.Action, ids []runtimes.I
 	}
 	return start, remove, ids
 }
+
+// supervised reports what is supervision's to do beside a rollout, and none of
+// its failures: drift, and what comes and goes with requests.
+func supervised(a plan.Action) bool { return a.Drift || a.Reason.Code == plan.Woken }
 
 // carryOut does what a plan says: serial per service, services in parallel, a
 // service after those it depends on, removals last. After the first failure no

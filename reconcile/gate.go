@@ -84,7 +84,7 @@ func (l *Loop) ready(ctx context.Context, s *schema.Service, t *tracked, woken b
 	case err == nil:
 		return r, l.stranger(r, t)
 	case context.Cause(wait) == errEnded:
-		return r, fmt.Errorf("%s before it was ready", t.exit)
+		return r, &endedError{t.exit, " before it was ready"}
 	case context.Cause(ctx) == errSlow:
 		return r, fmt.Errorf("not ready within %s: %s", s.StartupTimeout, r.Text)
 	}
@@ -95,6 +95,14 @@ var (
 	errSlow  = errors.New("startup_timeout is over")
 	errEnded = errors.New("the program ended")
 )
+
+// endedError says that a program ended while it was to become ready.
+type endedError struct {
+	exit runtimes.Exit
+	when string
+}
+
+func (e *endedError) Error() string { return e.exit.String() + e.when }
 
 // stranger refuses an answer that came from somebody else's listener on the port.
 func (l *Loop) stranger(r probe.Result, t *tracked) error {
@@ -117,12 +125,12 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 	for {
 		select {
 		case <-t.ended:
-			return fmt.Errorf("%s", t.exit)
+			return &endedError{t.exit, ""}
 		case <-ctx.Done():
 			return context.Cause(ctx)
 		case <-until:
 			if t.over() {
-				return fmt.Errorf("%s", t.exit)
+				return &endedError{t.exit, ""}
 			}
 			l.set(t, func() {
 				t.health = runtimes.Healthy

@@ -215,7 +215,7 @@ func (l *Loop) unchanged(d *desired, p plan.Plan) bool {
 		return false
 	}
 	return !slices.ContainsFunc(p.Actions, func(a plan.Action) bool {
-		return a.Blocked == nil && !a.Drift
+		return a.Blocked == nil && !supervised(a)
 	})
 }
 
@@ -237,7 +237,7 @@ func (l *Loop) stand(ctx context.Context, d *desired, r ready, state, text strin
 	}
 	l.mu.Lock()
 	for _, a := range r.plan.Actions {
-		if a.Drift && a.Blocked == nil { // supervision's; it may have been blocked until now
+		if supervised(a) && a.Blocked == nil { // supervision's; it may have been blocked until now
 			l.dirty[a.ID] = true
 		}
 	}
@@ -319,7 +319,11 @@ func (l *Loop) settle(ctx context.Context, d *desired) (unknown map[runtimes.Lev
 	p := plan.New(d.Desired, obs)
 	var rest []string
 	for _, a := range p.Actions {
-		if a.Blocked != nil || a.Drift {
+		switch {
+		case a.Blocked != nil || a.Drift:
+			continue
+		case supervised(a): // somebody asked while the rollout had the host
+			l.look(a.ID)
 			continue
 		}
 		rest = append(rest, fmt.Sprintf("%s %s (%s)", a.Op, a.ID, a.Reason.Text))

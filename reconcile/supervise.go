@@ -231,7 +231,7 @@ func (l *Loop) carry(m mend, d *desired, a plan.Action, again bool) {
 		}
 		l.rest(a.ID, l.backoffOf(d.Model.Settings, a.ID))
 	}
-	if err != nil && m.ctx.Err() == nil {
+	if err != nil && m.ctx.Err() == nil && !l.onceMore(a.ID, err) {
 		l.unserved(a.ID, err)
 	}
 }

@@ -15,7 +15,8 @@ import (
 
 // waker is what all who wait for one instance share.
 type waker struct {
-	wait int // how many
+	wait int  // how many
+	lost bool // the program was killed in its start once, and is started again
 	done chan struct{}
 	err  error // valid once done is closed
 }
@@ -133,6 +134,24 @@ func (l *Loop) unserved(id runtimes.ID, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.answer(id, err)
+}
+
+// onceMore lets those who wait go on waiting when the program was killed in its
+// start: it comes back after its backoff. Once, for a second time tells that it
+// is no accident.
+func (l *Loop) onceMore(id runtimes.ID, err error) bool {
+	ended, ok := errors.AsType[*endedError](err)
+	if !ok || ended.exit.Signal == 0 || ended.exit.OOM {
+		return false
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	w := l.wakers[id]
+	if w == nil || w.lost {
+		return false
+	}
+	w.lost = true
+	return true
 }
 
 // answer is for all who wait for an instance. Called with mu held.
