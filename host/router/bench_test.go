@@ -158,3 +158,25 @@ func BenchmarkSmallRequests(b *testing.B) {
 	b.ReportMetric(rate["ten"]/rate["haproxy"], "x-haproxy")
 	b.ReportMetric(0, "ns/op")
 }
+
+// BenchmarkStream: 1 GB through each. Bar: 0.8x nginx.
+func BenchmarkStream(b *testing.B) {
+	need(b, "curl")
+	all := proxies(b)
+	speed := map[string]float64{}
+	for range 2 {
+		for _, p := range all {
+			began := time.Now()
+			out, err := exec.Command("curl", "-sS", "--noproxy", "*", "-o", "/dev/null", "-w", "%{size_download}", "-H", "Host: web.localhost", "http://"+p.address+"/big").CombinedOutput()
+			if err != nil || string(out) != strconv.Itoa(1<<30) {
+				b.Fatalf("curl through %s: %v %s", p.name, err, out)
+			}
+			speed[p.name] = max(speed[p.name], 1024/time.Since(began).Seconds())
+		}
+	}
+	for _, p := range all {
+		b.ReportMetric(speed[p.name], p.name+"-MB/s")
+	}
+	b.ReportMetric(speed["ten"]/speed["nginx"], "x-nginx")
+	b.ReportMetric(0, "ns/op")
+}

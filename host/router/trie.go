@@ -27,12 +27,12 @@ type trie[V loaded] struct {
 }
 
 const (
-	fanBits = 4 // 16 children: small copies, and 10,000 keys lie four steps down
+	fanBits = 5 // 32 children: small copies, and 10,000 keys lie three steps down
 	fanMask = 1<<fanBits - 1
 )
 
 type node[V loaded] struct {
-	present uint16
+	present uint32
 	kids    []kid[V]
 	load    load
 	size    int
@@ -77,11 +77,11 @@ func (t trie[V]) get(key string) (val V, ok bool) {
 	hash := maphash.String(t.seed, key)
 	n := t.root
 	for shift := uint(0); ; shift += fanBits {
-		bit := uint16(1) << (hash >> shift & fanMask)
+		bit := uint32(1) << (hash >> shift & fanMask)
 		if n.present&bit == 0 {
 			return val, false
 		}
-		k := n.kids[bits.OnesCount16(n.present&(bit-1))]
+		k := n.kids[bits.OnesCount32(n.present&(bit-1))]
 		if k.node != nil {
 			n = k.node
 			continue
@@ -103,11 +103,11 @@ func (t trie[V]) with(key string, val V) trie[V] {
 }
 
 func (n *node[V]) with(l *leaf[V], shift uint) *node[V] {
-	bit := uint16(1) << (l.hash >> shift & fanMask)
+	bit := uint32(1) << (l.hash >> shift & fanMask)
 	if n == nil {
 		return branch(bit, kid[V]{leaf: l})
 	}
-	at := bits.OnesCount16(n.present & (bit - 1))
+	at := bits.OnesCount32(n.present & (bit - 1))
 	if n.present&bit == 0 {
 		kids := make([]kid[V], len(n.kids)+1)
 		copy(kids, n.kids[:at])
@@ -150,11 +150,11 @@ func (t trie[V]) without(key string) trie[V] {
 }
 
 func (n *node[V]) without(hash uint64, key string, shift uint) *node[V] {
-	bit := uint16(1) << (hash >> shift & fanMask)
+	bit := uint32(1) << (hash >> shift & fanMask)
 	if n.present&bit == 0 {
 		return n
 	}
-	at := bits.OnesCount16(n.present & (bit - 1))
+	at := bits.OnesCount32(n.present & (bit - 1))
 	kids := append([]kid[V](nil), n.kids...)
 	if k := kids[at]; k.node != nil {
 		kids[at].node = k.node.without(hash, key, shift+fanBits)
@@ -188,7 +188,7 @@ func (l *leaf[V]) without(key string) *leaf[V] {
 }
 
 // branch makes a node and adds up what lies beneath it.
-func branch[V loaded](present uint16, kids ...kid[V]) *node[V] {
+func branch[V loaded](present uint32, kids ...kid[V]) *node[V] {
 	n := &node[V]{present: present, kids: kids}
 	for _, k := range kids {
 		if k.node != nil {
