@@ -42,6 +42,7 @@ type work struct {
 	out      []byte // to either
 	req      request
 	ans      answer
+	match    Match
 	tried    [4]*backend
 	transfer transfer
 }
@@ -90,7 +91,7 @@ func (s *session) release() {
 	w.in.reset()
 	w.back.reset()
 	w.tried = [4]*backend{}
-	w.transfer = transfer{}
+	w.transfer, w.match = transfer{}, Match{}
 	works.Put(w)
 }
 
@@ -128,7 +129,8 @@ func (s *session) serve() (handed net.Conn) {
 			s.refuse(err)
 			return nil
 		}
-		match := s.r.table.Load().Lookup(view(s.req.host), view(s.req.target))
+		match := &s.match
+		*match = s.r.table.Load().Lookup(view(s.req.host), view(s.req.target))
 		switch match.Kind {
 		case Root:
 			if s.r.cfg.Root != nil {
@@ -140,7 +142,7 @@ func (s *session) serve() (handed net.Conn) {
 			return nil
 		}
 		s.in.r += len(head)
-		if !s.handle(&match) {
+		if !s.handle(match) {
 			return nil
 		}
 	}
