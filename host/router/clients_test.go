@@ -293,8 +293,8 @@ func TestDrain(t *testing.T) {
 	if text, err := io.ReadAll(events.Body); err != nil || string(text) != "data: 1\n\n" {
 		t.Errorf("a stream of events ended with %q, %v; its client should see a proper end", text, err)
 	}
-	if _, _, err := ws.Read(ctx); err == nil {
-		t.Error("the WebSocket goes on")
+	if _, _, err := ws.Read(ctx); websocket.CloseStatus(err) != websocket.StatusGoingAway {
+		t.Errorf("the WebSocket ended with %v; want it told that the server goes away", err)
 	}
 	if err := s.Drain(ctx, in.Key); err != nil {
 		t.Errorf("drain of what is empty: %v", err)

@@ -3,6 +3,7 @@ package router
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -198,13 +199,18 @@ type roundTripper struct{ r *Router }
 func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 	r, t := rt.r, req.Context().Value(transitKey{}).(*transit)
 	h := hold{r: r, match: t.match}
+	uploading := false
 	for {
 		b, err := h.next(req.Context)
 		if err != nil {
 			return nil, err
 		}
 		t.at.Store(b)
-		t.due.Store(r.clock.in(requestTimeout(t.match)))
+		limit := requestTimeout(t.match)
+		t.due.Store(r.clock.in(limit))
+		if req.Body != nil && req.Body != http.NoBody && !uploading {
+			uploading, req.Body = true, &upload{ReadCloser: req.Body, r: r, t: t, limit: limit}
+		}
 		client := b.transports(r.cfg.Dialer, r.cfg.Limits.HeaderBytes).plain
 		if isGRPC(req) || strings.HasPrefix(req.Header.Get("Content-Type"), "application/grpc") && req.Header.Get("Te") == "trailers" {
 			client = b.transports(r.cfg.Dialer, r.cfg.Limits.HeaderBytes).grpc
@@ -226,6 +232,22 @@ func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		b.leave(r.clock.load())
 		h.refused(b)
 	}
+}
+
+// upload is a request's body. While it comes, nothing is late.
+type upload struct {
+	io.ReadCloser
+	r     *Router
+	t     *transit
+	limit int64
+}
+
+func (u *upload) Read(b []byte) (int, error) {
+	n, err := u.ReadCloser.Read(b)
+	if due := u.t.due.Load(); due > 0 {
+		u.t.due.CompareAndSwap(due, u.r.clock.in(u.limit))
+	}
+	return n, err
 }
 
 type copyBuffers struct{ pool sync.Pool }

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync/atomic"
+	"time"
 )
 
 // tunnel carries an upgraded connection both ways until either end closes it.
@@ -16,25 +17,37 @@ func (s *session) tunnel(u *upstream) {
 	if _, err := s.conn.Write(s.out); err != nil {
 		return
 	}
+	var fromClient, fromBackend frames
+	fromBackend.advance(s.back.bytes())
 	if early := s.in.bytes(); len(early) > 0 {
 		if _, err := u.Write(early); err != nil {
 			return
 		}
+		fromClient.advance(early)
 	}
 	s.in.reset()
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		s.carry(s.conn, u.Conn, &s.dueUp, u.backend.activity)
-		closeWrite(u.Conn)
+		s.carry(s.conn, u.Conn, &s.dueUp, u.backend.activity, &fromClient)
+		s.part(u.Conn, &fromClient, goingAwayMasked)
 	}()
-	s.carry(u.Conn, s.conn, &s.dueDown, u.backend.activity)
-	closeWrite(s.conn)
+	s.carry(u.Conn, s.conn, &s.dueDown, u.backend.activity, &fromBackend)
+	s.part(s.conn, &fromBackend, goingAway)
 	s.dueDown.Store(0)
 	// A client that was told of the end may take its time to answer, not longer.
 	s.dueUp.Store(s.r.clock.in(int64(s.r.cfg.Limits.Header)))
 	<-done
 	s.dueUp.Store(0)
+}
+
+// part ends one direction. Who speaks WebSocket is told where a drain ends it.
+func (s *session) part(to net.Conn, f *frames, bye string) {
+	if s.severed.Load() && equalFold(s.req.upgrade, "websocket") && f.between() {
+		to.SetWriteDeadline(time.Now().Add(lingerFor))
+		io.WriteString(to, bye)
+	}
+	closeWrite(to)
 }
 
 func closeWrite(c net.Conn) {
@@ -46,7 +59,7 @@ func closeWrite(c net.Conn) {
 }
 
 // carry copies one way. It holds memory only while bytes are on their way.
-func (s *session) carry(from, to net.Conn, due *atomic.Int64, a *activity) {
+func (s *session) carry(from, to net.Conn, due *atomic.Int64, a *activity, f *frames) {
 	wait := newReadiness(from)
 	for {
 		due.Store(s.r.clock.in(int64(s.r.cfg.Limits.Silence)))
@@ -57,7 +70,8 @@ func (s *session) carry(from, to net.Conn, due *atomic.Int64, a *activity) {
 		n, err := from.Read(buf[:pieceSize])
 		if n > 0 {
 			due.Store(s.r.clock.in(int64(s.r.cfg.Limits.Progress)))
-			_, werr := to.Write(buf[:n])
+			sent, werr := to.Write(buf[:n])
+			f.advance(buf[:sent])
 			a.touch(s.r.clock.load())
 			if err == nil {
 				err = werr

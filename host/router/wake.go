@@ -33,7 +33,7 @@ type wake struct {
 // failed, or until the end.
 func (r *Router) wake(ctx context.Context, id runtimes.ID, decl *schema.Service, known bool, until time.Time) error {
 	w, err := r.join(ctx, id, decl, known)
-	if err != nil {
+	if err != nil || w == nil {
 		return err
 	}
 	defer r.unjoin(w)
@@ -53,7 +53,8 @@ func (r *Router) wake(ctx context.Context, id runtimes.ID, decl *schema.Service,
 // their names come from clients.
 const maxStrangers = 256
 
-// join enters the wake of an instance, or begins one.
+// join enters the wake of an instance, or begins one; nil where it has just come
+// to serve.
 func (r *Router) join(ctx context.Context, id runtimes.ID, decl *schema.Service, known bool) (*wake, error) {
 	queue := decl.WakeQueue
 	if queue <= 0 {
@@ -62,6 +63,11 @@ func (r *Router) join(ctx context.Context, id runtimes.ID, decl *schema.Service,
 	r.waking.Lock()
 	defer r.waking.Unlock()
 	w := r.wakes[id]
+	if w == nil { // the wake that was seen to be needed may be over
+		if e := r.table.Load().entry(id); e != nil && e.serves() {
+			return nil, nil
+		}
+	}
 	if w == nil && !known && r.strangers >= maxStrangers {
 		return nil, errCrowd
 	}
