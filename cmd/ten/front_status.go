@@ -1,11 +1,13 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"net"
 	"strconv"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/reconcile"
 	"github.com/tenement/ten/runtimes"
 )
 
@@ -18,6 +20,31 @@ func (f *frontDoor) TLS() api.TLS {
 	t := api.TLS{Enabled: in.tls.Enabled, Domain: in.tls.Domain, Staging: in.tls.Staging, HTTPSPort: in.tls.HTTPSPort, HTTPPort: addressPort(in.door.HTTP)}
 	t.Recommendation = f.recommend(in)
 	return t
+}
+
+// doorView is the loop's view with what the front door knows.
+type doorView struct {
+	*reconcile.Loop
+	door *frontDoor
+}
+
+// Status says how the host stands, its front door too.
+func (v doorView) Status(ctx context.Context) (api.Status, error) {
+	s, err := v.Loop.Status(ctx)
+	if err != nil {
+		return s, err
+	}
+	for _, l := range v.door.door.Listeners() {
+		s.Listeners = append(s.Listeners, api.Listener(l))
+	}
+	list, fault := v.door.certs.Status()
+	for _, c := range list {
+		s.Certificates = append(s.Certificates, api.Certificate(c))
+	}
+	if fault != nil {
+		s.Certificates = append(s.Certificates, api.Certificate{Source: "settings.tls", Error: fault.Error()})
+	}
+	return s, nil
 }
 
 // recommend says what a person would do about TLS now.

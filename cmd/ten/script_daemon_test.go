@@ -48,6 +48,7 @@ func daemonCommands() map[string]func(*testscript.TestScript, bool, []string) {
 		"http-repos":   serveRepos,
 		"ordinary":     makeOrdinary,
 		"small-disk":   mountSmallDisk,
+		"authority":    startAuthority,
 	}
 }
 

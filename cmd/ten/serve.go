@@ -173,7 +173,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		return errors.Join(err, group.Wait())
 	}
 	server := api.NewServer(api.Config{
-		Viewer: loop, Inspector: &inspector{Loop: loop, dataDir: dataDir}, Actor: loop, Logs: logView{output},
+		Viewer: doorView{loop, door}, Inspector: &inspector{Loop: loop, dataDir: dataDir}, Actor: loop, Logs: logView{output},
 		Tokens: known, Audit: auditLog{st}, Door: door, Log: log,
 	})
 	door.run(ctx, group, api.NewFront(ctx, server, door.source))

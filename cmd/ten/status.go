@@ -72,6 +72,16 @@ func statusText(s api.Status, p paint, now time.Time) string {
 		line("attempted", revisionText(s.Revision.Attempted, s))
 	}
 	line("instances", countsText(s.Instances, p))
+	for _, l := range s.Listeners {
+		if l.Error != "" {
+			line(l.Name, p.red("closed: "+l.Error))
+			continue
+		}
+		line(l.Name, l.Address)
+	}
+	for _, c := range s.Certificates {
+		line("tls", certificateText(c, p, now))
+	}
 	for _, service := range slices.Sorted(maps.Keys(s.Pauses)) {
 		what := service
 		if service == "*" {
@@ -90,6 +100,26 @@ func statusText(s api.Status, p paint, now time.Time) string {
 		fmt.Fprintf(&b, "\nIt said last:\n  %s\n", strings.Join(s.Logs, "\n  "))
 	}
 	return b.String()
+}
+
+// certificateText is one certificate: whose, by whom, until when, or why not.
+func certificateText(c api.Certificate, p paint, now time.Time) string {
+	var parts []string
+	if c.Name != "" {
+		parts = append(parts, c.Name)
+	}
+	if !c.Expires.IsZero() {
+		left := c.Expires.Sub(now)
+		text := "for another " + ago(left)
+		if left <= 0 {
+			text = p.red("expired")
+		}
+		parts = append(parts, text+" ("+c.Source+")")
+	}
+	if c.Error != "" {
+		parts = append(parts, p.red(c.Error))
+	}
+	return strings.Join(parts, ": ")
 }
 
 func sinceText(since, now time.Time) string {

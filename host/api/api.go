@@ -43,9 +43,28 @@ type Status struct {
 	Logs      []string          `json:"logs,omitempty"`
 	Pauses    map[string]string `json:"pauses,omitempty"`
 	Instances Counts            `json:"instances"`
-	Version   string            `json:"version"`
-	Pid       int               `json:"pid"`
-	StartedAt time.Time         `json:"started_at"`
+	Listeners []Listener        `json:"listeners,omitempty"`
+	// Certificates are those that the front door holds, or failed to get.
+	Certificates []Certificate `json:"certificates,omitempty"`
+	Version      string        `json:"version"`
+	Pid          int           `json:"pid"`
+	StartedAt    time.Time     `json:"started_at"`
+}
+
+// Listener is where requests are taken, or why they can't be.
+type Listener struct {
+	Name    string `json:"name"` // "http", "https"
+	Address string `json:"address"`
+	Error   string `json:"error,omitempty"` // why it is not open
+}
+
+// Certificate is one that the front door holds, or failed to get.
+type Certificate struct {
+	Name    string    `json:"name"`
+	Source  string    `json:"source"` // "acme", or the file
+	Issuer  string    `json:"issuer,omitempty"`
+	Expires time.Time `json:"expires,omitzero"`
+	Error   string    `json:"error,omitempty"`
 }
 
 // Revisions are the two revisions that matter.

@@ -25,7 +25,9 @@ type Authority struct {
 	URL      string         // of its directory
 	RootFile string         // PEM, the root of its own HTTPS
 	Issues   *x509.CertPool // what its certificates chain up to
-	server   *httptest.Server
+	// IssuesFile is the same as PEM, for clients that want a file.
+	IssuesFile string
+	server     *httptest.Server
 }
 
 // NewAuthority starts an authority that asks for challenges on two ports of the
@@ -50,7 +52,13 @@ func NewAuthority(dir string, httpPort, httpsPort int, resolver string) (*Author
 		server.Close()
 		return nil, err
 	}
-	a.Issues.AppendCertsFromPEM(signer.GetRootCert(0).PEM())
+	issues := signer.GetRootCert(0).PEM()
+	a.Issues.AppendCertsFromPEM(issues)
+	a.IssuesFile = filepath.Join(dir, "issues.pem")
+	if err := os.WriteFile(a.IssuesFile, issues, 0o644); err != nil {
+		server.Close()
+		return nil, err
+	}
 	return a, nil
 }
 
