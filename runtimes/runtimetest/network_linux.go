@@ -152,7 +152,7 @@ print(";".join(out))
 // restarted daemon reaches them, it ends with its context, and an address where
 // nobody listens or an instance that has ended is a refusal at once.
 func dialInside(b *bench) {
-	d := b.dialer()
+	b.dialer()
 	if b.level == runtimes.Process {
 		b.Skip("has no network of its own")
 	}
@@ -167,7 +167,7 @@ func dialInside(b *bench) {
 		b.made(name + "-ready")
 	}
 	b.reopen()
-	d = b.dialer()
+	d := b.dialer()
 	for range 20 {
 		for name, spec := range specs {
 			if said := greeting(d.Dial(b.ctx(), spec.Key, "tcp", "127.0.0.1:8080")); said != name {
