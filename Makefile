@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all init check-go deps demo test test-short test-tofu race lint bench fuzz clean
+.PHONY: soak all init check-go deps demo test test-short test-tofu race lint bench fuzz clean
 
 all: bin/ten
 
@@ -54,6 +54,10 @@ lint: init
 
 bench: deps init
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+
+# Ten minutes of requests, kills and pushes at random.
+soak: init
+	TEN_SOAK=10m $(GO) test -run TestSoak -timeout 30m -v ./cmd/ten
 
 clean:
 	rm -rf bin runtimes/launch/embedded/ten-init
