@@ -58,7 +58,6 @@ func (s *session) forward(m *Match) (again bool, err error) {
 		}
 		sent++
 		again, err = s.exchange(u, m)
-		s.use(nil)
 		b.leave(s.r.clock.load())
 		switch {
 		case err == nil:
@@ -124,7 +123,7 @@ func (s *session) connect(b *backend, m *Match, fresh bool) (*upstream, error) {
 func (s *session) exchange(u *upstream, m *Match) (again bool, err error) {
 	keep := false
 	defer func() {
-		if keep {
+		if s.unuse() && keep { // first out of reach, then into the hands of others
 			u.backend.put(u, s.r.clock.load())
 		} else {
 			u.Close()

@@ -351,3 +351,35 @@ func TestClientLeaves(t *testing.T) {
 		return open == 0 && !last.IsZero()
 	})
 }
+
+// TestInterruptsReachNoOtherRequest: a client that leaves right after its answer
+// must not spoil the backend's connection, which by then is another's.
+func TestInterruptsReachNoOtherRequest(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	in := s.backend(hello)
+	s.serves(in)
+	b := s.find(in.Key)
+	one, err := dialer{}.Dial(t.Context(), in)
+	if err != nil {
+		t.Fatal(err)
+	}
+	client, server := net.Pipe()
+	defer client.Close()
+	session := &session{r: s.Router, conn: server}
+	u := &upstream{Conn: one, backend: b}
+	session.use(u)
+	if !session.unuse() {
+		t.Fatal("nothing has reached it")
+	}
+	session.interrupt() // from here on it is somebody else's
+	if _, err := io.WriteString(u, "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Errorf("the other's request: %v", err)
+	}
+	session.use(u)
+	session.interrupt()
+	if session.unuse() {
+		t.Error("one whose deadline has passed would be kept")
+	}
+	u.Close()
+}

@@ -29,6 +29,7 @@ type session struct {
 
 	mu     sync.Mutex
 	up     *upstream          // of the request under way
+	ended  bool               // an interrupt came
 	cancel context.CancelFunc // of a wait
 
 	pumped chan error
@@ -242,6 +243,7 @@ func (s *session) sweep(now int64) {
 func (s *session) interrupt() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	s.ended = true
 	s.conn.SetDeadline(past)
 	if s.up != nil {
 		s.up.SetDeadline(past)
@@ -281,6 +283,15 @@ func (s *session) waited() {
 		s.cancel()
 		s.cancel = nil
 	}
+}
+
+// unuse takes the upstream out of the reach of interrupts, and says whether none
+// has reached it: one whose deadline was set is of no use to others.
+func (s *session) unuse() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.up = nil
+	return !s.ended
 }
 
 // use makes an upstream the one that an interrupt reaches.
