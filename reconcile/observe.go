@@ -123,14 +123,29 @@ func (l *Loop) levels(ctx context.Context) map[runtimes.Level]plan.Support {
 
 func support(rt runtimes.Runtime, err error) plan.Support {
 	if err == nil {
-		_, freezes := rt.(runtimes.Suspender)
-		return plan.Support{OK: true, Freezes: freezes}
+		return unfreezable(rt)
 	}
 	s := plan.Support{Reason: err.Error()}
 	if u, ok := asUnsupported(err); ok {
 		s.Reason, s.Hint = u.Reason, u.Hint
 	}
 	return s
+}
+
+// unfreezable is the support of a level that works, and may be able to freeze.
+func unfreezable(rt runtimes.Runtime) plan.Support {
+	s, ok := rt.(runtimes.Suspender)
+	if !ok {
+		return plan.Support{OK: true, Unfreezable: "it has no way to"}
+	}
+	err := s.Suspends()
+	if err == nil {
+		return plan.Support{OK: true}
+	}
+	if u, ok := asUnsupported(err); ok {
+		return plan.Support{OK: true, Unfreezable: u.Reason, Hint: u.Hint}
+	}
+	return plan.Support{OK: true, Unfreezable: err.Error()}
 }
 
 // Asks lists what a model asks of the host: commands to be found, ports to be

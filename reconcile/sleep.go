@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/tenement/ten/reconcile/plan"
@@ -91,6 +92,17 @@ func (l *Loop) remain(ctx context.Context, t *tracked) error {
 	return err
 }
 
+// lost reports that the machine shows an incarnation as ended, or not at all.
+func (l *Loop) lost(ctx context.Context, key runtimes.Key) bool {
+	obs, err := l.observe(ctx, nil, key.Service)
+	if err != nil || len(obs.Unknown) > 0 {
+		return false
+	}
+	return !slices.ContainsFunc(obs.Instances, func(in plan.Instance) bool {
+		return in.Spec.Key == key && (in.Phase.Alive() || in.Phase == runtimes.Sleeping)
+	})
+}
+
 // rouse lets a frozen incarnation run again. It listens already, so it serves at once.
 func (l *Loop) rouse(ctx context.Context, a plan.Action) error {
 	for _, key := range a.Old {
@@ -103,6 +115,10 @@ func (l *Loop) rouse(ctx context.Context, a plan.Action) error {
 			return fmt.Errorf("isolation level %q can't wake a frozen instance", t.level)
 		}
 		if err := rt.Resume(context.WithoutCancel(ctx), key); err != nil {
+			if l.lost(ctx, key) { // it was killed in its sleep: whoever waits gets a new one
+				l.look(key.ID)
+				return nil
+			}
 			return err
 		}
 		l.mu.Lock()

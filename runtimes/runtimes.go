@@ -231,6 +231,9 @@ type Updater interface {
 // suspended, and resuming what runs, is fine. Where the host can't freeze, Suspend
 // returns an *UnsupportedError and changes nothing.
 type Suspender interface {
+	// Suspends says before anything has to be frozen why that can't be done on
+	// this host, as an *UnsupportedError, or nil. It is cheap.
+	Suspends() error
 	Suspend(ctx context.Context, key Key) error
 	Resume(ctx context.Context, key Key) error
 }

@@ -18,10 +18,10 @@ import (
 
 var update = flag.Bool("update", false, "rewrite what the scripts in testdata/script compare with")
 
-// TestMain lets this test binary be ten: in scripts, and wherever ten starts
+// TestMain lets this test binary be ten (and hammer): in scripts, and wherever ten starts
 // itself as argv[0] = "ten". Any other name runs the tests.
 func TestMain(m *testing.M) {
-	testscript.Main(m, map[string]func(){"ten": main})
+	testscript.Main(m, map[string]func(){"ten": main, "hammer": hammer})
 }
 
 // TestScripts runs the real command line, end to end. -short leaves out scripts

@@ -71,8 +71,9 @@ type Support struct {
 	OK     bool   `json:"ok"`
 	Reason string `json:"reason,omitempty"`
 	Hint   string `json:"hint,omitempty"`
-	// Freezes says that the level can freeze an instance and let it run again.
-	Freezes bool `json:"freezes,omitempty"`
+	// Unfreezable says of a level that works why it can't freeze an instance, with
+	// Hint; "" = it can.
+	Unfreezable string `json:"unfreezable,omitempty"`
 }
 
 // Holder is who has a port. Instance is set when it is one of ours.

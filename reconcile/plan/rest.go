@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -149,12 +150,13 @@ func (r *round) unfreezable(a *Action) *Block {
 	}
 	wants := a.Op == OpSleep && a.Freeze || a.starts() && s.IdleTimeout > 0 && s.Sleep == schema.SleepFreeze
 	level := runtimes.Level(s.Isolation)
-	if !wants || r.o.Host.Levels[level].Freezes {
+	why := r.o.Host.Levels[level].Unfreezable
+	if !wants || why == "" {
 		return nil
 	}
 	return &Block{
 		Code: BlockFreeze,
-		Text: fmt.Sprintf("isolation level %q can't freeze an instance on this host", level),
-		Hint: `set sleep = "stop"`,
+		Text: fmt.Sprintf("isolation level %q can't freeze an instance here: %s", level, why),
+		Hint: cmp.Or(r.o.Host.Levels[level].Hint, `set sleep = "stop"`),
 	}
 }

@@ -39,9 +39,6 @@ func (s *sim) observe() Observed {
 		Unknown: s.unknown, Awake: s.awake, Asleep: s.asleep, Approved: true,
 	}
 	o.Host.Ports = map[int]Holder{}
-	for level := range o.Host.Levels {
-		o.Host.Levels[level] = Support{OK: true, Freezes: true}
-	}
 	for _, i := range s.instances {
 		holder := Holder{Instance: i.Spec.Key.ID}
 		if _, hidden := s.unknown[i.Spec.Level]; hidden {

@@ -38,6 +38,9 @@ func (h *Host) Freezes() error {
 
 const freezeHint = `run ten as root, or in a systemd unit with Delegate=yes and DelegateSubgroup=daemon, or write sleep = "stop"`
 
+// Freezes is that of the tree's host.
+func (t *Tree) Freezes() error { return t.host.Freezes() }
+
 func (t *Tree) freezer(name string) freezer {
 	if t.host.Unified != "" {
 		return freezer{t.dir(t.host.Unified, name), "cgroup.freeze", "1", "0"}

@@ -25,6 +25,9 @@ func (r *Runtime) Suspend(ctx context.Context, key runtimes.Key) error {
 	return nil
 }
 
+// Suspends says that it can.
+func (r *Runtime) Suspends() error { return nil }
+
 // Resume lists it as Running again.
 func (r *Runtime) Resume(ctx context.Context, key runtimes.Key) error {
 	inc, err := r.turn(ctx, Resume, key)

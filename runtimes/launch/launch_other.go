@@ -4,6 +4,7 @@ package launch
 
 import (
 	"context"
+	"errors"
 	"io"
 	"net"
 
@@ -61,6 +62,9 @@ func (v *Level) Update(context.Context, runtimes.Spec) error { return runtimes.E
 
 // Suspend finds nothing.
 func (v *Level) Suspend(context.Context, runtimes.Key) error { return runtimes.ErrNotFound }
+
+// Suspends says that nothing can be frozen here.
+func (v *Level) Suspends() error { return errors.ErrUnsupported }
 
 // Resume finds nothing.
 func (v *Level) Resume(context.Context, runtimes.Key) error { return runtimes.ErrNotFound }

@@ -33,6 +33,18 @@ func (v *Level) Suspend(ctx context.Context, key runtimes.Key) error {
 	return nil
 }
 
+// Suspends tells why nothing can be frozen here; see runtimes.Suspender.
+func (v *Level) Suspends() error { return v.unfreezable(v.l.groups.Freezes()) }
+
+// unfreezable says in this level's name why a group can't be frozen.
+func (v *Level) unfreezable(err error) error {
+	var u *cgroup.UnsupportedError
+	if errors.As(err, &u) {
+		return &runtimes.UnsupportedError{Level: v.name, Reason: "an instance cannot be frozen: " + u.Reason, Hint: u.Hint}
+	}
+	return err
+}
+
 // Resume lets it go on; see runtimes.Suspender.
 func (v *Level) Resume(_ context.Context, key runtimes.Key) error {
 	e, err := v.living(key)
@@ -75,11 +87,7 @@ func (v *Level) freeze(ctx context.Context, key runtimes.Key, init handle) error
 	if err == nil {
 		return nil
 	}
-	var u *cgroup.UnsupportedError
-	if errors.As(err, &u) {
-		err = &runtimes.UnsupportedError{Level: v.name, Reason: "an instance cannot be frozen: " + u.Reason, Hint: u.Hint}
-	}
-	return errors.Join(err, path.mark(suspendMarkOffset, 0))
+	return errors.Join(v.unfreezable(err), path.mark(suspendMarkOffset, 0))
 }
 
 func (v *Level) thaw(key runtimes.Key) error {
