@@ -108,7 +108,7 @@ func (o *frontOptions) decide(m *schema.Model, dataDir string) entrance {
 		port, in.door.Optional = defaultPort, true
 		for _, svc := range m.Services {
 			if svc.Port == defaultPort {
-				port, in.explain = 0, fmt.Sprintf("port %d is that of service %s", defaultPort, svc.Name)
+				port, in.door.Optional, in.explain = 0, false, fmt.Sprintf("port %d is that of service %s", defaultPort, svc.Name)
 			}
 		}
 	}
