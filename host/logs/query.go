@@ -172,7 +172,21 @@ func (c *Collector) instances(q Query) ([]runtimes.ID, error) {
 		}
 		ids = append(ids, more...)
 	}
-	return ids, nil
+	return c.withHeld(ids, q), nil
+}
+
+// withHeld adds instances whose first line is being written: followers have been
+// sent it already, and the file is not there yet.
+func (c *Collector) withHeld(ids []runtimes.ID, q Query) []runtimes.ID {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for id := range c.files {
+		if (q.Service == "" || q.Service == id.Service) && (q.Instance == "" || q.Instance == id.Instance) && !slices.Contains(ids, id) {
+			ids = append(ids, id)
+		}
+	}
+	slices.SortFunc(ids, runtimes.ID.Compare)
+	return ids
 }
 
 // instancesOf lists those of one service that wrote anything; only one of them

@@ -30,7 +30,7 @@ func TestWantedOnesOfAnEarlierLayoutStayWanted(t *testing.T) {
 	ctx := t.Context()
 	path := filepath.Join(t.TempDir(), "old.db")
 	s := openAt(t, path)
-	_, err := s.db.ExecContext(ctx, `DROP TABLE rest; PRAGMA user_version=2;
+	_, err := s.db.ExecContext(ctx, `DROP TABLE rest; DROP TABLE token; DROP TABLE audit; PRAGMA user_version=2;
 		INSERT INTO value (key, json) VALUES ('awake', '[{"service":"web","id":"a"},{"service":"web","id":"b"}]')`)
 	must(t, err)
 	must(t, s.Close())
