@@ -35,19 +35,21 @@ func start() int {
 	if err != nil {
 		dir = "."
 	}
-	manager, err := activation.New(os.Getenv, os.Getpid(), os.Unsetenv)
-	if err != nil {
-		fmt.Fprintln(os.Stderr, "ten: error:", err)
-		return exitFailed
-	}
 	e := &env{
-		manager: manager,
-		stdin:   os.Stdin,
-		stdout:  &output{w: os.Stdout},
-		stderr:  os.Stderr,
-		dir:     dir,
-		log:     slog.New(slog.NewTextHandler(os.Stderr, nil)),
-		getenv:  os.Getenv,
+		stdin:  os.Stdin,
+		stdout: &output{w: os.Stdout},
+		stderr: os.Stderr,
+		dir:    dir,
+		log:    slog.New(slog.NewTextHandler(os.Stderr, nil)),
+		getenv: os.Getenv,
+	}
+	// Only the daemon speaks to the service manager; ten busy inherits the words
+	// that an instance has from ten.
+	if cmd, _, err := newRootCommand(e).Find(os.Args[1:]); err == nil && cmd.Name() == "serve" {
+		if e.manager, err = activation.New(os.Getenv, os.Getpid(), os.Unsetenv); err != nil {
+			fmt.Fprintln(os.Stderr, "ten: error:", err)
+			return exitFailed
+		}
 	}
 	return run(ctx, e, os.Args[1:])
 }
