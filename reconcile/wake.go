@@ -15,8 +15,8 @@ import (
 
 // waker is what all who wait for one instance share.
 type waker struct {
-	wait int  // how many
-	lost bool // the program was killed in its start once, and is started again
+	wait int // how many
+	lost int // how often the program was killed in its start, and started again
 	done chan struct{}
 	err  error // valid once done is closed
 }
@@ -136,9 +136,12 @@ func (l *Loop) unserved(id runtimes.ID, err error) {
 	l.answer(id, err)
 }
 
+// mostLost is how many kills in its start a request waits through.
+const mostLost = 2
+
 // onceMore lets those who wait go on waiting when the program was killed in its
-// start: it comes back after its backoff. Once, for a second time tells that it
-// is no accident.
+// start: it comes back after its backoff. Not for ever: in the end that is no
+// accident.
 func (l *Loop) onceMore(id runtimes.ID, err error) bool {
 	ended, ok := errors.AsType[*endedError](err)
 	if !ok || ended.exit.Signal == 0 || ended.exit.OOM {
@@ -147,10 +150,10 @@ func (l *Loop) onceMore(id runtimes.ID, err error) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	w := l.wakers[id]
-	if w == nil || w.lost {
+	if w == nil || w.lost == mostLost {
 		return false
 	}
-	w.lost = true
+	w.lost++
 	return true
 }
 

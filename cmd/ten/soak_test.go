@@ -112,9 +112,9 @@ func (s *soak) asking(long time.Duration) {
 		clients.Go(func() { s.client(end) })
 	}
 	for next, n := time.Now().Add(soakTurn), 0; time.Now().Before(end); n++ {
-		time.Sleep(time.Duration(200+s.random.IntN(600)) * time.Millisecond)
+		time.Sleep(time.Duration(400+s.random.IntN(1200)) * time.Millisecond)
 		s.strike()
-		if n%5 == 4 {
+		if n%3 == 2 {
 			i := s.random.IntN(soakServices)
 			s.write(fmt.Sprintf("services/s%d.toml", i), s.config(i, strconv.Itoa(s.pushes)+"x"))
 			s.push("edit " + strconv.Itoa(s.pushes))
