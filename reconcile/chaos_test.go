@@ -21,7 +21,7 @@ import (
 // at the newest revision with one healthy incarnation of each instance, and with
 // nothing in the loop's books.
 func TestWhateverHappensItEndsInSync(t *testing.T) {
-	rounds := 40
+	rounds := 16
 	if testing.Short() || raced {
 		rounds = 8
 	}

@@ -35,7 +35,7 @@ const (
 // happens; in the end all sleep, no process is left, and the daemon is as small
 // as it was. TEN_SOAK=10m makes it long; make soak does.
 func TestSoak(t *testing.T) {
-	long := 20 * time.Second
+	long := 10 * time.Second
 	if d, err := time.ParseDuration(os.Getenv("TEN_SOAK")); err == nil {
 		long = d
 	} else if testing.Short() {
