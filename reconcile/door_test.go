@@ -107,6 +107,13 @@ func (d *door) Outcome(key runtimes.Key) (answered, failed uint64) {
 	return c[0], c[1]
 }
 
+// says has an instance say that it is busy.
+func (d *door) says(id runtimes.ID) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.busy[id] = true
+}
+
 func (d *door) isBusy(key runtimes.Key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

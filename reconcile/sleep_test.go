@@ -173,7 +173,7 @@ func TestWhoMayNotSleep(t *testing.T) {
 		during func(m *machine)
 	}{
 		"a request under way":    {func(*schema.Service) {}, func(m *machine) { go m.hold("web:a", 3*time.Hour) }},
-		"one that says it works": {func(*schema.Service) {}, func(m *machine) { m.door.busy[runtimes.ID{Service: "web", Instance: "a"}] = true }},
+		"one that says it works": {func(*schema.Service) {}, func(m *machine) { m.door.says(runtimes.ID{Service: "web", Instance: "a"}) }},
 		"min_running":            {func(s *schema.Service) { s.MinRunning = 1 }, func(*machine) {}},
 		"no timeout":             {func(s *schema.Service) { s.IdleTimeout = 0 }, func(*machine) {}},
 		"a service held":         {func(*schema.Service) {}, func(m *machine) { m.do(api.Command{Verb: api.VerbPause, Service: "web"}) }},
