@@ -42,8 +42,9 @@ test-tofu: init
 	tofu=$$(.ci/tofu) && TEN_TOFU=$$tofu $(GO) test -count=1 -timeout 20m -run TestTofu -v ./export/terraform
 
 # The race detector needs cgo, and only the parts that share memory need it.
+# Short: it can follow only so many goroutines before it gives up itself.
 race: init
-	CGO_ENABLED=1 $(GO) test -race -timeout 15m ./reconcile ./reconcile/store ./host/logs ./host/api
+	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./reconcile ./reconcile/store ./host/logs ./host/api
 
 lint: init
 	@test -z "$$(gofmt -l cmd schema reconcile runtimes host export arch_test.go)" || { gofmt -l cmd schema reconcile runtimes host export arch_test.go; exit 1; }

@@ -23,7 +23,7 @@ import (
 func TestWhateverHappensItEndsInSync(t *testing.T) {
 	rounds := 16
 	if testing.Short() || raced {
-		rounds = 8
+		rounds = 4
 	}
 	base := uint64(time.Now().UnixNano())
 	for i := range uint64(rounds) {
