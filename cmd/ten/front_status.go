@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strconv"
+	"time"
 
 	"github.com/tenement/ten/host/api"
 	"github.com/tenement/ten/reconcile"
@@ -82,5 +83,10 @@ func addressPort(address string) int {
 	return n
 }
 
-// Requests are not counted one by one here; see Traffic.
-func (f *frontDoor) Requests(runtimes.ID) api.Requests { return api.Requests{} }
+// Requests are those that the router gave to an instance.
+func (f *frontDoor) Requests(id runtimes.ID) api.Requests {
+	q := f.router.Requests(id)
+	return api.Requests{
+		Total: q.Total, AverageMS: float64(q.Average) / float64(time.Millisecond), P99MS: float64(q.P99) / float64(time.Millisecond),
+	}
+}

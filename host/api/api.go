@@ -262,7 +262,8 @@ type TLS struct {
 	Recommendation string `json:"recommendation"`
 }
 
-// Requests are those of one instance since the daemon started.
+// Requests are those of one instance since the daemon started, or since it was
+// stopped by hand.
 type Requests struct {
 	Total     uint64
 	AverageMS float64

@@ -12,6 +12,8 @@ import (
 type activity struct {
 	open atomic.Int64 // requests and connections
 	last atomic.Int64 // when one ended or sent a byte: by the router's clock, 0 = never
+	// meter counts them; nil until the first.
+	meter atomic.Pointer[meter]
 }
 
 // touch notes that something was sent.

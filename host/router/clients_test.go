@@ -230,7 +230,7 @@ func TestCurl(t *testing.T) {
 func TestDrain(t *testing.T) {
 	t.Parallel()
 	s := newStage(t)
-	short := make(chan struct{})
+	short, arrived := make(chan struct{}), make(chan struct{})
 	in := s.backend(func(w http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/socket":
@@ -241,6 +241,7 @@ func TestDrain(t *testing.T) {
 			w.(http.Flusher).Flush()
 			<-r.Context().Done()
 		case "/short":
+			close(arrived)
 			<-short
 			io.WriteString(w, "whole")
 		default:
@@ -268,8 +269,9 @@ func TestDrain(t *testing.T) {
 	defer events.Body.Close()
 	got := make(chan string, 1)
 	go func() { _, body := s.get("/short"); got <- body }()
+	<-arrived
 	b := s.find(in.Key)
-	eventually(t, "three are under way", func() bool { return b.open.Load() == 3 })
+	eventually(t, "three are under way", func() bool { return b.open.Load() == 3 }) // the first one has left
 
 	in.Draining, in.Share = true, 0
 	s.serves(in, next)

@@ -24,6 +24,9 @@ func (c *clock) tick() int64 {
 // load is the time; never 0.
 func (c *clock) load() int64 { return c.now.Load() }
 
+// exact is the time as it is, to measure by.
+func (c *clock) exact() int64 { return int64(time.Since(c.began)) }
+
 // in is the time when a wait of d nanoseconds is over.
 func (c *clock) in(d int64) int64 { return c.now.Load() + d }
 

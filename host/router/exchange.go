@@ -22,6 +22,7 @@ func (s *session) handle(m *Match) bool {
 	}
 	s.dueUp.Store(0)
 	s.since.Store(s.r.clock.load())
+	s.began = s.r.clock.exact()
 	s.waiting.Store(true)
 	again, err := s.forward(m)
 	s.waiting.Store(false)
@@ -69,10 +70,25 @@ func (s *session) forward(m *Match) (again bool, err error) {
 			b.counted(0)
 			h.refused(b)
 		default:
-			b.counted(0)
+			if !s.theirs(err) {
+				b.counted(0)
+				s.r.metered(b.activity, s.began)
+			}
 			return false, err
 		}
 	}
+}
+
+// errTheirs is what a client did to its own request.
+type errTheirs struct{ error }
+
+func (e errTheirs) Unwrap() error { return e.error }
+
+// theirs reports that a request got no answer for its client's doing: that says
+// nothing of the instance.
+func (s *session) theirs(err error) bool {
+	_, own := errors.AsType[errTheirs](err)
+	return own || s.left.Load() || s.gone(err)
 }
 
 // rested ends what the hold waited with, if it waited.
@@ -142,6 +158,7 @@ func (s *session) exchange(u *upstream, m *Match) (again bool, err error) {
 		return false, s.unanswered(u, pumping, err)
 	}
 	u.backend.counted(s.ans.status)
+	s.r.metered(u.backend.activity, s.began)
 	if s.ans.status == 101 {
 		s.tunnel(u)
 		return false, nil
@@ -162,7 +179,7 @@ func (s *session) unanswered(u *upstream, pumping bool, err error) error {
 	u.SetDeadline(past)
 	s.conn.SetReadDeadline(past)
 	if sent := <-s.pumped; sent != nil && !errors.Is(sent, errToBackend) && !overdue(sent) {
-		return sent
+		return errTheirs{sent}
 	}
 	if errors.Is(err, errStale) {
 		return errNoAnswer
@@ -216,10 +233,13 @@ func (s *session) pump(u *upstream, length, limit int64) {
 		due: &s.dueUp, clock: &s.r.clock, stall: int64(limits.Progress), silence: int64(limits.Progress), activity: u.backend.activity,
 	}
 	err := t.run()
-	s.dueUp.Store(0)
+	stalled := s.dueUp.Swap(0) == expired
 	switch {
 	case err == nil:
 		s.rest = t.rest
+	case t.failedRead && stalled:
+		err = faultSlow
+		u.SetDeadline(past)
 	case t.failedRead:
 		u.SetDeadline(past) // the answer can't be to a whole request
 	default:

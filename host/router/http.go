@@ -46,6 +46,14 @@ type transit struct {
 	cancel context.CancelFunc
 	due    atomic.Int64
 	late   atomic.Bool
+	asking atomic.Bool // waits for its client to send more of the body
+	began  int64       // by clock.exact
+}
+
+// counted notes how the request ended at b: with a status, or 0 for no answer.
+func (t *transit) counted(r *Router, b *backend, status int) {
+	b.counted(status)
+	r.metered(b.activity, t.began)
 }
 
 type transitKey struct{}
@@ -60,7 +68,7 @@ func (r *Router) exchange(w http.ResponseWriter, req *http.Request, m *Match) {
 	}
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
-	t := &transit{match: m, cancel: cancel}
+	t := &transit{match: m, cancel: cancel, began: r.clock.exact()}
 	r.enter(t)
 	defer r.leave(t)
 	r.proxy.ServeHTTP(w, req.WithContext(context.WithValue(ctx, transitKey{}, t)))
@@ -102,7 +110,10 @@ func (r *Router) newProxy() http.Handler {
 		ErrorLog:      slog.NewLogLogger(r.log.Handler(), slog.LevelDebug), // clients that leave, mostly
 		ErrorHandler: func(w http.ResponseWriter, req *http.Request, err error) {
 			t := req.Context().Value(transitKey{}).(*transit)
-			if t.late.Load() {
+			switch {
+			case t.late.Load() && t.asking.Load():
+				err = faultSlow
+			case t.late.Load():
 				err = errStartup
 			}
 			var tooLarge *http.MaxBytesError
@@ -118,7 +129,7 @@ func (r *Router) newProxy() http.Handler {
 		ModifyResponse: func(res *http.Response) error {
 			t := res.Request.Context().Value(transitKey{}).(*transit)
 			t.due.Store(0)
-			t.at.Load().counted(res.StatusCode)
+			t.counted(r, t.at.Load(), res.StatusCode)
 			return nil
 		},
 	}
@@ -222,8 +233,11 @@ func (rt roundTripper) RoundTrip(req *http.Request) (*http.Response, error) {
 		t.due.Store(0)
 		var dial *dialError
 		if !errors.As(err, &dial) || req.Context().Err() != nil {
-			b.counted(0)
-			if req.Context().Err() == nil {
+			gone := req.Context().Err() != nil
+			if !gone || t.late.Load() && !t.asking.Load() {
+				t.counted(r, b, 0)
+			}
+			if !gone {
 				err = errors.Join(errNoAnswer, err)
 			}
 			return nil, err
@@ -243,7 +257,11 @@ type upload struct {
 }
 
 func (u *upload) Read(b []byte) (int, error) {
+	u.t.asking.Store(true)
 	n, err := u.ReadCloser.Read(b)
+	if !u.t.late.Load() {
+		u.t.asking.Store(false)
+	}
 	if due := u.t.due.Load(); due > 0 {
 		u.t.due.CompareAndSwap(due, u.r.clock.in(u.limit))
 	}

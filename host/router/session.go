@@ -25,6 +25,8 @@ type session struct {
 	dueUp, dueDown atomic.Int64
 	waiting        atomic.Bool // a request is under way, and is for nobody when its client leaves
 	since          atomic.Int64
+	began          int64       // of the request under way, by clock.exact
+	left           atomic.Bool // the client is gone
 	severed        atomic.Bool // the drain or the router's end cut it
 
 	mu     sync.Mutex
@@ -234,7 +236,11 @@ func (s *session) sweep(now int64) {
 	if s.r.closing.Load() && !s.waiting.Load() && s.since.Load() == 0 {
 		late = true
 	}
-	if late || s.waiting.Load() && now-s.since.Load() > int64(2*sweepEvery) && hungUp(s.conn) {
+	if !late && s.waiting.Load() && now-s.since.Load() > int64(2*sweepEvery) && hungUp(s.conn) {
+		s.left.Store(true)
+		late = true
+	}
+	if late {
 		s.interrupt()
 	}
 }
