@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: soak all init check-go deps demo test test-short test-tofu race lint bench fuzz clean
+.PHONY: all init check-go deps demo test test-short test-tofu race lint bench soak chance clean
 
 all: bin/ten
 
@@ -47,7 +47,7 @@ race: init
 	CGO_ENABLED=1 $(GO) test -race -short -timeout 15m ./reconcile ./reconcile/store ./host/logs ./host/api
 
 lint: init
-	@test -z "$$(gofmt -l cmd schema reconcile runtimes host export arch_test.go)" || { gofmt -l cmd schema reconcile runtimes host export arch_test.go; exit 1; }
+	@test -z "$$(gofmt -l $$(git ls-files '*.go'))" || { gofmt -l $$(git ls-files '*.go'); exit 1; }
 	$(GO) vet ./...
 	GOOS=darwin $(GO) vet ./...
 	@# Pulumi's SDK, which only its own tests and program use, is not made for FreeBSD.
@@ -61,6 +61,11 @@ bench: deps init
 # Ten minutes of requests, kills and pushes at random.
 soak: init
 	TEN_SOAK=10m $(GO) test -run TestSoak -timeout 30m -v ./cmd/ten
+
+# Tests of chance draw the same values in every run; here they draw new ones. What
+# fails prints its seed, for TEN_SEED.
+chance: init
+	TEN_SEED=random $(GO) test -count=1 $$($(GO) list -f '{{.ImportPath}} {{.TestImports}} {{.XTestImports}}' ./... | awk '/ten\/proptest/ { print $$1 }')
 
 clean:
 	rm -rf bin runtimes/launch/embedded/ten-init

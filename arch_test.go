@@ -55,6 +55,7 @@ var layers = map[string][]string{
 	"slum/operators/fly":   {"schema", "slum/*", "export/fly"},
 	"slum":                 {"schema", "slum/*"},
 	"slum/*":               {"schema", "slum/*"},
+	"proptest":             {},
 	"cmd/ten":              {"*"},
 	"cmd/ten-init":         {"runtimes/launch/wire"},
 	"cmd/*":                {},

@@ -11,6 +11,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -18,7 +19,7 @@ import (
 // services whose build and environment are full of what it could take for its own.
 func TestGeneratedDockerfileIsReadBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		build := "go build " + strings.ReplaceAll(exporttest.Text().Draw(t, "build"), "\x00", "")
 		value := strings.ReplaceAll(exporttest.Text().Draw(t, "value"), "\x00", "")
 		s := exporttest.Service("web", func(s *schema.Service) { s.Build, s.Env = build, map[string]string{"A": value} })

@@ -24,6 +24,9 @@ type Layout struct {
 	User    string // who a generated image runs as, "uid:gid"; "" = root
 	// Port gives the port of an instance whose service fixes none.
 	Port func(s *schema.Service, id string) int
+	// Spoils says why the target's tool would not give back a word of a command or
+	// a NAME=value, and what to do; why is "" for what it does. nil spoils nothing.
+	Spoils func(text string) (why, nearest string)
 }
 
 // ContainerPort is the port of a service that fixes none, where each instance
@@ -250,24 +253,34 @@ func words(s *schema.Service) ([]string, error) {
 }
 
 func (i Instance) check(l Layout) error {
-	bad := func(v string) bool { return strings.ContainsRune(v, 0) || !utf8.ValidString(v) }
-	const why, nearest = "no program can be given a zero byte or text that is not UTF-8", "write it encoded, and decode it in the program"
+	refuse := func(field, value, text string) error {
+		why, nearest := "no program can be given a zero byte or text that is not UTF-8", "write it encoded, and decode it in the program"
+		if utf8.ValidString(text) && !strings.ContainsRune(text, 0) {
+			if l.Spoils == nil {
+				return nil
+			}
+			if why, nearest = l.Spoils(text); why == "" {
+				return nil
+			}
+		}
+		return l.Refuse(i.Service, field, strconv.Quote(value), why, nearest)
+	}
 	if i.Argv[0] == "" {
 		return l.Refuse(i.Service, "command", i.Service.Command, "its first word is empty", "name the program to run")
 	}
 	for _, w := range i.Argv {
-		if bad(w) {
-			return l.Refuse(i.Service, "command", strconv.Quote(w), why, nearest)
+		if err := refuse("command", w, w); err != nil {
+			return err
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(i.Env)) {
-		if bad(i.Env[name]) || bad(name) {
-			return l.Refuse(i.Service, "env."+name, strconv.Quote(i.Env[name]), why, nearest)
+		if err := refuse("env."+name, i.Env[name], name+"="+i.Env[name]); err != nil {
+			return err
 		}
 	}
 	for _, f := range [][2]string{{"workdir", i.Dir}, {"socket", i.Socket}} {
-		if bad(f[1]) {
-			return l.Refuse(i.Service, f[0], strconv.Quote(f[1]), why, nearest)
+		if err := refuse(f[0], f[1], f[1]); err != nil {
+			return err
 		}
 	}
 	if i.Port < 0 || i.Port > 65535 {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -20,7 +21,7 @@ func TestLossesAreWhole(t *testing.T) {
 	for _, target := range exportTargets() {
 		t.Run(target.Name, func(t *testing.T) {
 			t.Parallel()
-			rapid.Check(t, func(t *rapid.T) {
+			proptest.Check(t, func(t *rapid.T) {
 				m := exporttest.Random().Draw(t, "model")
 				for _, s := range m.Services {
 					s.Fields = map[string]string{"idle_timeout": "60", "weight": "5", "env.A": `"a"`}

@@ -18,6 +18,7 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -34,7 +35,7 @@ func TestComposeLoadsItBack(t *testing.T) {
 	t.Parallel()
 	s := &schema.Service{
 		Name: "web", Command: "sh", Args: []string{"-c", "echo $HOME ${X} $$"}, Source: ".", Isolation: "namespace", Restart: schema.RestartNever,
-		Env:            map[string]string{"<<": "merge", "#extensions": "e", "~": "null", "P": "pa$$word ${X}", "BOOL": "YES", "EMPTY": "", "LINES": "a\nb\r\n c\u2028"},
+		Env:            map[string]string{"<<": "merge", "#extensions": "e", "~": "null", "P": "pa$$word ${X}", "BOOL": "YES", "EMPTY": "", "LINES": "a\nb\r\n c\u2028", "TAB": "\tfirst\nsecond"},
 		StartupTimeout: 7 * time.Second, StopSignal: "SIGQUIT", StopTimeout: 3 * time.Second, StoragePersist: true, Health: "/up?a=$b",
 		MemoryLimitMB: 300, CPUShares: 50, Instances: []string{"a", "b"},
 	}
@@ -67,7 +68,7 @@ func TestComposeLoadsItBack(t *testing.T) {
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
 	exported := 0
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		exporttest.OddNames(t, m)
 		b, _, err := export.Run(Target(), m, exporttest.Options())

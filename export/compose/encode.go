@@ -7,6 +7,8 @@ import (
 	"slices"
 
 	"github.com/compose-spec/compose-go/v2/types"
+
+	"github.com/tenement/ten/export"
 )
 
 const (
@@ -20,7 +22,7 @@ const (
 func encode(p *types.Project) ([]byte, error) {
 	around := *p
 	around.Services = types.Services{}
-	frame, err := around.MarshalYAML()
+	frame, err := export.YAML(around)
 	if err != nil {
 		return nil, err
 	}
@@ -34,7 +36,7 @@ func encode(p *types.Project) ([]byte, error) {
 		for _, name := range names {
 			part.Services[name] = p.Services[name]
 		}
-		data, err := part.MarshalYAML()
+		data, err := export.YAML(part)
 		if err != nil {
 			return nil, err
 		}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -33,7 +34,7 @@ func layout() export.Layout { return export.ContainerLayout("fly") }
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
 	exported := 0
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		exporttest.OddNames(t, m)
 		b, _, err := export.Run(Target(), m, exporttest.Options())

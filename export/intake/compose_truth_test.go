@@ -14,6 +14,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/tenement/ten/export/intake"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -27,7 +28,7 @@ func TestComposeIsReadAsComposeReadsIt(t *testing.T) {
 	t.Parallel()
 	text := rapid.StringOf(rapid.RuneFrom([]rune("ab01 '\"$\\{}:-_=/.#é\t")))
 	compared := 0
-	rapid.Check(t, func(r *rapid.T) {
+	proptest.Check(t, func(r *rapid.T) {
 		service := map[string]any{"image": "x", "stop_signal": "SIGINT", "ports": []any{"80:8080"}}
 		if rapid.Bool().Draw(r, "list") {
 			service["command"] = append([]string{"./web"}, rapid.SliceOfN(text, 0, 3).Draw(r, "words")...)

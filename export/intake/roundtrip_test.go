@@ -19,6 +19,7 @@ import (
 	"github.com/tenement/ten/export/intake"
 	"github.com/tenement/ten/export/procfile"
 	"github.com/tenement/ten/export/systemd"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -134,7 +135,7 @@ func TestWordsComeBack(t *testing.T) {
 	for name, target := range map[string]export.Target{"compose": compose.Target(), "procfile": procfile.Target(), "systemd": systemd.Target()} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			rapid.Check(t, func(r *rapid.T) {
+			proptest.Check(t, func(r *rapid.T) {
 				s := schema.NewService(schema.Declaration{
 					Name: "web", Origin: schema.Position{File: "tenement.toml"}, Source: ".", Instances: []string{"main"},
 					Values: schema.Values{"command": "./web"},

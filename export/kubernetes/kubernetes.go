@@ -6,13 +6,11 @@
 package kubernetes
 
 import (
-	"bytes"
 	"fmt"
 	"path"
 	"slices"
 
 	shellquote "github.com/kballard/go-shellquote"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/schema"
@@ -186,19 +184,8 @@ func (e *exporter) steps() []string {
 
 // encode writes documents, one after the other.
 func encode(objects []any) ([]byte, error) {
-	var b bytes.Buffer
-	b.WriteString(header)
-	enc := yaml.NewEncoder(&b)
-	enc.SetIndent(2)
-	for _, o := range objects {
-		if err := enc.Encode(o); err != nil {
-			return nil, err
-		}
-	}
-	if err := enc.Close(); err != nil {
-		return nil, err
-	}
-	return slices.Clip(b.Bytes()), nil
+	documents, err := export.YAML(objects...)
+	return slices.Concat([]byte(header), documents), err
 }
 
 func (e *exporter) lose(s *schema.Service, field, value string, kind export.Kind, why, instead string) {

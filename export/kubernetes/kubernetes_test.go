@@ -23,6 +23,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -167,7 +168,7 @@ func expand(s string, vars map[string]string) string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		b, _, err := export.Run(Target(), m, exporttest.Options())
 		if err != nil {

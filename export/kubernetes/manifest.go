@@ -1,6 +1,6 @@
 package kubernetes
 
-import "go.yaml.in/yaml/v3"
+import "go.yaml.in/yaml/v4"
 
 // The parts of Kubernetes' types that an export says, by the same names. What is
 // empty is left out.

@@ -18,6 +18,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -159,7 +160,7 @@ func values(t fataler, body *hclsyntax.Body, name string) []string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		if rapid.Bool().Draw(t, "tame") { // else most models are refused for ${ and odd names
 			tame(m)

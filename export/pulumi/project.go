@@ -3,7 +3,7 @@ package pulumi
 import (
 	"strings"
 
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"

@@ -6,12 +6,9 @@ package pulumi
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
 	"path"
 	"strings"
-
-	"go.yaml.in/yaml/v3"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
@@ -48,8 +45,20 @@ func spelling(property string) string {
 	return strings.Join(words, "")
 }
 
+// spoils: Pulumi's SDK (v3.260.0) reads a project, writes it anew and reads that.
+// Its writer takes text of several lines for a block, and forgets to say where
+// one begins whose first character is a tab.
+func spoils(text string) (why, nearest string) {
+	if strings.Contains(text, "\n") && strings.HasPrefix(strings.TrimLeft(text, "\n"), "\t") {
+		return "Pulumi fails on text of several lines that begins with a tab", "begin it with a space, or read it from a file"
+	}
+	return "", ""
+}
+
 func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error) {
-	host, losses, err := docker.New(m, o, export.ContainerLayout("pulumi"))
+	layout := export.ContainerLayout("pulumi")
+	layout.Spoils = spoils
+	host, losses, err := docker.New(m, o, layout)
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
@@ -120,13 +129,11 @@ func (w *writer) add(name string, r resource) { w.encode("  ", map[string]resour
 // encode writes a value, indented. No text in it goes over several lines: those
 // of the config are in double quotes.
 func (w *writer) encode(indent string, v any) {
-	var one bytes.Buffer
-	enc := yaml.NewEncoder(&one)
-	enc.SetIndent(2)
-	if err := errors.Join(enc.Encode(v), enc.Close()); err != nil && w.err == nil {
+	one, err := export.YAML(v)
+	if err != nil && w.err == nil {
 		w.err = err
 	}
-	for line := range bytes.Lines(one.Bytes()) {
+	for line := range bytes.Lines(one) {
 		w.buf.WriteString(indent)
 		w.buf.Write(line)
 	}

@@ -4,16 +4,19 @@ import (
 	"encoding/json"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/encoding"
 	"github.com/pulumi/pulumi/sdk/v3/go/common/workspace"
-	"gopkg.in/yaml.v3"
+	"go.yaml.in/yaml/v4"
 	"pgregory.net/rapid"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
+	"github.com/tenement/ten/schema"
 )
 
 type fataler interface {
@@ -89,7 +92,7 @@ func interpolate(t fataler, s string) string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		b, _, err := export.Run(Target(), m, exporttest.Options())
 		if err != nil {
@@ -175,5 +178,25 @@ func TestShop(t *testing.T) {
 	}
 	if len(made) != 2+5+6+4 {
 		t.Errorf("%d resources: %v", len(made), made)
+	}
+}
+
+// TestTabFirst: what Pulumi's own reader would fail on is refused, and nothing more.
+func TestTabFirst(t *testing.T) {
+	t.Parallel()
+	for value, fails := range map[string]bool{"\ta\nb": true, "\n\ta": true, "\ta": false, " \ta\nb": false, "a\n\tb": false} {
+		m := exporttest.Model(exporttest.Service("web", func(s *schema.Service) { s.Command, s.Args = "./web", []string{value} }))
+		b, _, err := export.Run(Target(), m, exporttest.Options())
+		refused, ok := errors.AsType[*export.RefusedError](err)
+		switch {
+		case ok != fails:
+			t.Errorf("%q: got %v", value, err)
+		case ok && (refused.Field != "command" || refused.Value != strconv.Quote(value) || refused.Nearest == ""):
+			t.Errorf("%q is refused as %+v", value, refused)
+		case !ok:
+			if got := load(t, b)["web-prod"].Properties.Command; len(got) < 2 || interpolate(t, got[1]) != value {
+				t.Errorf("%q came back as %q", value, got)
+			}
+		}
 	}
 }

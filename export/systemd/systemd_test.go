@@ -17,6 +17,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -257,7 +258,7 @@ func TestEveryValueComesBack(t *testing.T) {
 	dir := t.TempDir()
 	n := 0
 	defer func() { t.Logf("systemd read %d models; the others were refused", n) }()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		exporttest.OddNames(t, m)
 		for _, s := range m.Services {

@@ -18,6 +18,7 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/export/exporttest"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -97,7 +98,7 @@ func flat(v cty.Value) []string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := exporttest.Random().Draw(t, "model")
 		b, _, err := export.Run(Target(), m, exporttest.Options())
 		if err != nil {

@@ -12,6 +12,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/schema"
 )
@@ -189,7 +190,7 @@ func newSim(t *rapid.T) *sim { return &sim{now: noon(), fatalf: t.Fatalf} }
 // then as desired, and that the plan stays empty.
 func TestConverges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := newSim(t)
 		d := history(t, s)
 		const rounds = 12
@@ -243,7 +244,7 @@ func hopeless(t *rapid.T, p Plan) {
 // stopped or started, whether or not it was observed before.
 func TestUnknownIsLeftAlone(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := newSim(t)
 		d := drawModel(t, "last", history(t, s).Model)
 		level := rapid.SampledFrom([]runtimes.Level{runtimes.Process, runtimes.Namespace}).Draw(t, "unknown")
@@ -272,7 +273,7 @@ func TestUnknownIsLeftAlone(t *testing.T) {
 // TestRegisteredIsKept holds that no revision removes what was registered.
 func TestRegisteredIsKept(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := newSim(t)
 		before := history(t, s)
 		for n := range s.instances {
@@ -293,7 +294,7 @@ func TestRegisteredIsKept(t *testing.T) {
 // on the order of a map, of instances or of wishes.
 func TestSameInputSameBytes(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := newSim(t)
 		d := drawModel(t, "last", history(t, s).Model)
 		o := s.observe()
@@ -327,7 +328,7 @@ func render(t *rapid.T, p Plan) string {
 // whole plan's to say.
 func TestNarrowedPlan(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := newSim(t)
 		d := drawModel(t, "last", history(t, s).Model)
 		o := s.observe()

@@ -12,6 +12,8 @@ import (
 
 	"github.com/go-git/go-git/v5/plumbing"
 	"pgregory.net/rapid"
+
+	"github.com/tenement/ten/proptest"
 )
 
 func TestTreeIsAFileSystem(t *testing.T) {
@@ -177,7 +179,7 @@ func TestIgnoresAsGitDoes(t *testing.T) {
 		s := strings.Join(rapid.SliceOfN(piece, 1, 3).Draw(t, "parts"), "/")
 		return rapid.SampledFrom([]string{"", "!", "/", "!/"}).Draw(t, "prefix") + s + rapid.SampledFrom([]string{"", "/", " ", "/**"}).Draw(t, "suffix")
 	})
-	rapid.Check(t, func(rt *rapid.T) {
+	proptest.Check(t, func(rt *rapid.T) {
 		text := strings.Join(rapid.SliceOfN(pattern, 1, 4).Draw(rt, "patterns"), "\n") + "\n"
 		names := rapid.SliceOfN(name, 1, 3).Draw(rt, "path")
 		path := strings.Join(names, "/")

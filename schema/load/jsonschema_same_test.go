@@ -8,6 +8,7 @@ import (
 	"cuelang.org/go/encoding/jsonschema"
 	"pgregory.net/rapid"
 
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -44,7 +45,7 @@ func TestJSONSchemaJudgesLikeCUE(t *testing.T) {
 	}
 	field := rapid.SampledFrom(append(names, "unknown"))
 	ctxUse := 0
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		if ctxUse++; ctxUse > 5000 {
 			t.Skip("a CUE context only grows")
 		}

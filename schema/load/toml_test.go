@@ -10,6 +10,8 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 	"pgregory.net/rapid"
+
+	"github.com/tenement/ten/proptest"
 )
 
 // sameAsLibrary holds parseTOML to what the library's own decoder makes of a
@@ -137,7 +139,7 @@ raw\'''`, "[]", "[1, 2,]", "[[1], [\"x\"]]", "[\n1, # c\n2\n]", "{}", "{ a = 1 }
 			return key.Draw(t, "key") + " = " + value.Draw(t, "value") + rapid.SampledFrom([]string{"", " # c", "\r"}).Draw(t, "end")
 		}
 	})
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		doc := strings.Join(rapid.SliceOfN(line, 0, 8).Draw(t, "lines"), "\n")
 		if err := sameAsLibrary(doc); err != nil {
 			t.Fatalf("%s\n%v", doc, err)

@@ -10,12 +10,13 @@ import (
 
 	"github.com/pulumi/pulumi/sdk/v3/go/common/resource"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
-	"go.yaml.in/yaml/v3"
+	"go.yaml.in/yaml/v4"
 	"pgregory.net/rapid"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
 	tenpulumi "github.com/tenement/ten/export/pulumi"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -150,7 +151,7 @@ func TestProgramIsTheProject(t *testing.T) {
 	if testing.Short() {
 		return
 	}
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		if err := check(exporttest.Random().Draw(t, "model")); err != nil {
 			t.Fatal(err)
 		}
