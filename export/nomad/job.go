@@ -4,10 +4,8 @@ import (
 	"cmp"
 	"path"
 	"slices"
+	"strconv"
 	"time"
-
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
@@ -30,16 +28,19 @@ type job struct {
 	request string
 }
 
-func (j job) write(members []export.Instance) *hclwrite.File {
-	f := hclwrite.NewEmptyFile()
-	body := f.Body().AppendNewBlock("job", []string{j.nameOf(j.service)}).Body()
-	hcl.Word(body, "type", j.kind())
-	hcl.List(body, "datacenters", []string{cmp.Or(j.opts.Region, "*")})
+func (j job) write(members []export.Instance) []byte {
+	var w hcl.Writer
+	w.Comment(header)
+	w.Blank()
+	w.Open("job", j.nameOf(j.service))
+	w.Word("type", j.kind())
+	w.List("datacenters", []string{cmp.Or(j.opts.Region, "*")})
 	for _, in := range members {
-		body.AppendNewline()
-		j.group(body.AppendNewBlock("group", []string{in.ID}).Body(), in)
+		w.Blank()
+		j.group(&w, in)
 	}
-	return f
+	w.Close()
+	return w.Bytes()
 }
 
 // kind is batch for what runs once: Nomad starts a service again however it
@@ -51,22 +52,28 @@ func (j job) kind() string {
 	return "service"
 }
 
-func (j job) group(body *hclwrite.Body, in export.Instance) {
-	j.restarts(body)
+func (j job) group(w *hcl.Writer, in export.Instance) {
+	w.Open("group", in.ID)
+	j.restarts(w)
 	if j.kind() == "service" {
-		j.update(body)
+		j.update(w)
 	}
 	if in.Service.StoragePersist {
-		volume := body.AppendNewBlock("volume", []string{"data"}).Body()
-		hcl.Word(volume, "type", "host")
-		hcl.Word(volume, "source", j.volume(in))
+		w.Open("volume", "data")
+		w.Word("type", "host")
+		w.Word("source", j.volume(in))
+		w.Close()
 	}
 	if in.Listen == export.ListenPort {
-		port := body.AppendNewBlock("network", nil).Body().AppendNewBlock("port", []string{portLabel}).Body()
-		hcl.Number(port, "to", in.Port)
-		j.register(body.AppendNewBlock("service", nil).Body(), in)
+		w.Open("network")
+		w.Open("port", portLabel)
+		w.Number("to", in.Port)
+		w.Close()
+		w.Close()
+		j.register(w, in)
 	}
-	j.task(body.AppendNewBlock("task", []string{"main"}).Body(), in)
+	j.task(w, in)
+	w.Close()
 }
 
 // volume is the host volume that keeps an instance's data.
@@ -74,16 +81,18 @@ func (j job) volume(in export.Instance) string { return j.nameOf(in.Service) + "
 
 // restarts says how often an instance is started again before it counts as
 // failed; it is not moved to another node, where its data is not.
-func (j job) restarts(body *hclwrite.Body) {
+func (j job) restarts(w *hcl.Writer) {
 	attempts := j.attempts()
-	r := body.AppendNewBlock("restart", nil).Body()
-	r.SetAttributeValue("attempts", cty.NumberIntVal(int64(attempts)))
-	hcl.Word(r, "interval", j.interval(attempts).String())
-	hcl.Word(r, "delay", j.model.Settings.BackoffBase.String())
-	hcl.Word(r, "mode", "fail")
-	again := body.AppendNewBlock("reschedule", nil).Body()
-	again.SetAttributeValue("attempts", cty.NumberIntVal(0))
-	again.SetAttributeValue("unlimited", cty.False)
+	w.Open("restart")
+	w.Set("attempts", strconv.Itoa(attempts))
+	w.Word("interval", j.interval(attempts).String())
+	w.Word("delay", j.model.Settings.BackoffBase.String())
+	w.Word("mode", "fail")
+	w.Close()
+	w.Open("reschedule")
+	w.Set("attempts", "0")
+	w.Set("unlimited", "false")
+	w.Close()
 }
 
 func (j job) attempts() int {
@@ -99,116 +108,134 @@ func (j job) interval(attempts int) time.Duration {
 }
 
 // update replaces an instance by one that is healthy, where both can be there.
-func (j job) update(body *hclwrite.Body) {
+func (j job) update(w *hcl.Writer) {
 	s := j.service
 	deadline := s.StartupTimeout + s.MinHealthy + j.model.Settings.HealthCheckInterval + export.ProbeTimeout
-	u := body.AppendNewBlock("update", nil).Body()
+	w.Open("update")
 	if !s.StoragePersist {
-		hcl.Number(u, "canary", 1)
-		u.SetAttributeValue("auto_promote", cty.True)
+		w.Number("canary", 1)
+		w.Set("auto_promote", "true")
 	}
 	how := "checks"
 	if j.probe == export.ProbeNone {
 		how = "task_states"
 	}
-	hcl.Word(u, "health_check", how)
-	hcl.Word(u, "min_healthy_time", s.MinHealthy.String())
-	hcl.Word(u, "healthy_deadline", deadline.String())
-	hcl.Word(u, "progress_deadline", (deadline + 5*time.Minute).String())
+	w.Word("health_check", how)
+	w.Word("min_healthy_time", s.MinHealthy.String())
+	w.Word("healthy_deadline", deadline.String())
+	w.Word("progress_deadline", (deadline + 5*time.Minute).String())
+	w.Close()
 }
 
 // register makes an instance known within Nomad, and says how it is asked.
-func (j job) register(body *hclwrite.Body, in export.Instance) {
-	hcl.Word(body, "name", j.nameOf(in.Service))
-	hcl.Word(body, "provider", "nomad")
-	hcl.Word(body, "port", portLabel)
-	hcl.List(body, "tags", []string{"ten.instance=" + in.ID})
-	if j.probe == export.ProbeNone {
-		return
+func (j job) register(w *hcl.Writer, in export.Instance) {
+	w.Open("service")
+	w.Word("name", j.nameOf(in.Service))
+	w.Word("provider", "nomad")
+	w.Word("port", portLabel)
+	w.List("tags", []string{"ten.instance=" + in.ID})
+	if j.probe != export.ProbeNone {
+		j.watch(w)
 	}
-	c := body.AppendNewBlock("check", nil).Body()
-	hcl.Word(c, "type", "tcp")
-	if j.probe == export.ProbeHTTP {
-		hcl.Word(c, "type", "http")
-		hcl.Word(c, "path", j.request)
-	}
-	hcl.Word(c, "interval", max(time.Second, j.model.Settings.HealthCheckInterval).String())
-	hcl.Word(c, "timeout", export.ProbeTimeout.String())
-	again := c.AppendNewBlock("check_restart", nil).Body()
-	hcl.Number(again, "limit", export.UnhealthyAfter)
-	hcl.Word(again, "grace", in.Service.StartupTimeout.String())
+	w.Close()
 }
 
-func (j job) task(body *hclwrite.Body, in export.Instance) {
+// watch asks an instance, and starts it again when it does not answer.
+func (j job) watch(w *hcl.Writer) {
+	w.Open("check")
+	if j.probe == export.ProbeHTTP {
+		w.Word("type", "http")
+		w.Word("path", j.request)
+	} else {
+		w.Word("type", "tcp")
+	}
+	w.Word("interval", max(time.Second, j.model.Settings.HealthCheckInterval).String())
+	w.Word("timeout", export.ProbeTimeout.String())
+	w.Open("check_restart")
+	w.Number("limit", export.UnhealthyAfter)
+	w.Word("grace", j.service.StartupTimeout.String())
+	w.Close()
+	w.Close()
+}
+
+func (j job) task(w *hcl.Writer, in export.Instance) {
 	s := in.Service
-	hcl.Word(body, "driver", "docker")
-	hcl.Word(body, "kill_signal", s.StopSignal)
-	hcl.Word(body, "kill_timeout", s.StopTimeout.String())
-	body.AppendNewline()
-	j.config(body.AppendNewBlock("config", nil).Body(), in)
+	w.Open("task", "main")
+	w.Word("driver", "docker")
+	w.Word("kill_signal", s.StopSignal)
+	w.Word("kill_timeout", s.StopTimeout.String())
+	w.Blank()
+	j.config(w, in)
 	if len(in.Env) > 0 {
-		env := map[string]cty.Value{}
-		for name, value := range in.Env {
-			env[name] = cty.StringVal(value)
-		}
-		body.AppendNewline()
-		body.SetAttributeValue("env", cty.MapVal(env)) // an attribute: a name may hold a dot
+		w.Blank()
+		w.Map("env", in.Env) // an attribute: a name may hold a dot
 	}
 	if s.StoragePersist {
-		m := body.AppendNewBlock("volume_mount", nil).Body()
-		hcl.Word(m, "volume", "data")
-		hcl.Word(m, "destination", in.Data)
+		w.Open("volume_mount")
+		w.Word("volume", "data")
+		w.Word("destination", in.Data)
+		w.Close()
 	}
 	if s.MemoryLimitMB > 0 || s.CPUShares > 0 {
-		r := body.AppendNewBlock("resources", nil).Body()
-		hcl.Number(r, "cpu", int(s.CPUShares))
-		hcl.Number(r, "memory", int(s.MemoryLimitMB))
+		w.Open("resources")
+		w.Number("cpu", int(s.CPUShares))
+		w.Number("memory", int(s.MemoryLimitMB))
+		w.Close()
 	}
+	w.Close()
 }
 
 // config is what the docker driver is told.
-func (j job) config(body *hclwrite.Body, in export.Instance) {
+func (j job) config(w *hcl.Writer, in export.Instance) {
 	s := in.Service
-	hcl.Word(body, "image", j.image.Name)
-	if j.opts.Registry == "" {
-		body.SetAttributeValue("force_pull", cty.False)
-	} else {
-		body.SetAttributeValue("force_pull", cty.True)
-	}
+	w.Open("config")
+	w.Word("image", j.image.Name)
+	w.Set("force_pull", strconv.FormatBool(j.opts.Registry != ""))
 	if j.image.Entrypoint {
-		hcl.List(body, "entrypoint", in.Argv[:1])
+		w.List("entrypoint", in.Argv[:1])
 	} else {
-		hcl.Word(body, "command", in.Argv[0])
+		w.Word("command", in.Argv[0])
 	}
-	hcl.List(body, "args", in.Argv[1:])
+	w.List("args", in.Argv[1:])
 	if j.image.Dockerfile == "" || path.IsAbs(s.Workdir) {
-		hcl.Word(body, "work_dir", in.Dir)
+		w.Word("work_dir", in.Dir)
 	}
 	if in.Listen == export.ListenPort {
-		hcl.List(body, "ports", []string{portLabel})
+		w.List("ports", []string{portLabel})
 	}
-	body.SetAttributeValue("init", cty.True)
+	w.Set("init", "true")
 	if s.Isolation == "sandbox" {
-		hcl.Word(body, "runtime", "runsc")
+		w.Word("runtime", "runsc")
 	}
-	var scratch []string
 	if s.Isolation != "process" {
-		body.SetAttributeValue("readonly_rootfs", cty.True)
-		hcl.List(body, "cap_drop", []string{"all"})
-		hcl.List(body, "security_opt", []string{"no-new-privileges=true"})
-		scratch = append(scratch, "/tmp")
+		w.Set("readonly_rootfs", "true")
+		w.List("cap_drop", []string{"all"})
+		w.List("security_opt", []string{"no-new-privileges=true"})
 	}
-	if !s.StoragePersist {
-		scratch = append(scratch, in.Data)
+	for _, dir := range scratch(in) {
+		w.Open("mount")
+		w.Word("type", "tmpfs")
+		w.Word("target", dir)
+		w.Open("tmpfs_options")
+		w.Number("mode", docker.ScratchMode)
+		w.Close()
+		w.Close()
+	}
+	w.Close()
+}
+
+// scratch is where an instance may write what nobody keeps, sorted.
+func scratch(in export.Instance) []string {
+	var dirs []string
+	if in.Service.Isolation != "process" {
+		dirs = append(dirs, "/tmp")
+	}
+	if !in.Service.StoragePersist {
+		dirs = append(dirs, in.Data)
 	}
 	if dir := path.Dir(in.Socket); in.Socket != "" && dir != "/" && dir != in.Data {
-		scratch = append(scratch, dir)
+		dirs = append(dirs, dir)
 	}
-	slices.Sort(scratch)
-	for _, dir := range slices.Compact(scratch) {
-		m := body.AppendNewBlock("mount", nil).Body()
-		hcl.Word(m, "type", "tmpfs")
-		hcl.Word(m, "target", dir)
-		hcl.Number(m.AppendNewBlock("tmpfs_options", nil).Body(), "mode", docker.ScratchMode)
-	}
+	slices.Sort(dirs)
+	return slices.Compact(dirs)
 }

@@ -11,7 +11,6 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/hashicorp/hcl/v2/hclwrite"
 	shellquote "github.com/kballard/go-shellquote"
 
 	"github.com/tenement/ten/export"
@@ -19,7 +18,7 @@ import (
 	"github.com/tenement/ten/schema"
 )
 
-const header = "# Made by ten export nomad. Edit the config and export again.\n\n"
+const header = "Made by ten export nomad. Edit the config and export again."
 
 // Target is the export to Nomad.
 func Target() export.Target {
@@ -53,24 +52,18 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	}
 	var b export.Bundle
 	var runs []string
-	var jobs []func() *hclwrite.File
-	var paths []string
 	for len(all) > 0 {
 		n := slices.IndexFunc(all, func(in export.Instance) bool { return in.Service != all[0].Service })
 		if n < 0 {
 			n = len(all)
 		}
-		files, build, write, err := e.service(all[:n])
+		files, build, err := e.service(all[:n])
 		if err != nil {
 			return export.Bundle{}, nil, err
 		}
 		b.Files, b.Steps = append(b.Files, files...), append(b.Steps, build...)
-		jobs, paths = append(jobs, write), append(paths, jobFile(all[0].Service))
 		runs = append(runs, shellquote.Join("nomad", "job", "run", jobFile(all[0].Service)))
 		all = all[n:]
-	}
-	for i, data := range hcl.Each(len(jobs), func(i int) *hclwrite.File { return jobs[i]() }) {
-		b.Files = append(b.Files, export.File{Path: paths[i], Data: append([]byte(header), data...)})
 	}
 	b.Steps = append(b.Steps, runs...)
 	return b, e.losses, nil
@@ -78,27 +71,26 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 
 func jobFile(s *schema.Service) string { return s.Name + ".nomad.hcl" }
 
-// service judges one service. It gives what writes its job, the other files, and
-// the commands for its image.
-func (e *exporter) service(members []export.Instance) (files []export.File, steps []string, write func() *hclwrite.File, err error) {
+// service gives the files of one service, and the commands for its image.
+func (e *exporter) service(members []export.Instance) (files []export.File, steps []string, err error) {
 	s := members[0].Service
 	if err := e.judge(s); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	image, err := export.ImageFor(e.model, s, e.opts, e.layout)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	probe, request, err := e.layout.ProbeOf(s)
 	if err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	if err := e.names.Take(e.nameOf(s), members[0]); err != nil {
-		return nil, nil, nil, err
+		return nil, nil, err
 	}
 	for _, in := range members {
 		if err := e.check(in, request); err != nil {
-			return nil, nil, nil, err
+			return nil, nil, err
 		}
 	}
 	j := job{exporter: e, service: s, image: image, probe: probe, request: request}
@@ -115,7 +107,7 @@ func (e *exporter) service(members []export.Instance) (files []export.File, step
 	if e.opts.Registry != "" {
 		steps = append(steps, shellquote.Join("docker", "push", image.Name))
 	}
-	return files, steps, func() *hclwrite.File { return j.write(members) }, nil
+	return append(files, export.File{Path: jobFile(s), Data: j.write(members)}), steps, nil
 }
 
 // nameOf is what a service's job is called, and the service within Nomad.

@@ -14,7 +14,7 @@ const (
 	ProviderVersion = "~> 4.6"
 )
 
-const header = "# Made by ten export terraform. Edit the config and export again.\n\n"
+const header = "Made by ten export terraform. Edit the config and export again."
 
 // Target is the export to Terraform.
 func Target() export.Target {

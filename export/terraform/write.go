@@ -3,14 +3,11 @@ package terraform
 import (
 	"path"
 	"strconv"
-
-	"github.com/hashicorp/hcl/v2"
-	"github.com/hashicorp/hcl/v2/hclwrite"
-	"github.com/zclconf/go-cty/cty"
+	"strings"
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
-	tenhcl "github.com/tenement/ten/export/hcl"
+	"github.com/tenement/ten/export/hcl"
 	"github.com/tenement/ten/schema"
 )
 
@@ -20,31 +17,26 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
+	members := map[string][]docker.Container{}
 	for _, c := range host.Containers {
 		if err := check(c, layout); err != nil {
 			return export.Bundle{}, nil, err
 		}
-	}
-	members := map[string][]docker.Container{}
-	for _, c := range host.Containers {
 		members[c.Service.Name] = append(members[c.Service.Name], c)
 	}
-	services := []byte(header)
-	for _, part := range tenhcl.Each(len(host.Images), func(i int) *hclwrite.File {
-		f := hclwrite.NewEmptyFile()
-		writeImage(f.Body(), host.Images[i], o)
-		for _, c := range members[host.Images[i].Service] {
-			f.Body().AppendNewline()
-			writeContainer(f.Body(), c)
+	var w hcl.Writer
+	w.Comment(header)
+	for _, image := range host.Images {
+		w.Blank()
+		writeImage(&w, image, o)
+		for _, c := range members[image.Service] {
+			w.Blank()
+			writeContainer(&w, c)
 		}
-		f.Body().AppendNewline()
-		return f
-	}) {
-		services = append(services, part...)
 	}
 	files := append(host.Files(),
 		export.File{Path: "main.tf", Data: mainFile(host)},
-		export.File{Path: "services.tf", Data: services[:len(services)-1]},
+		export.File{Path: "services.tf", Data: w.Bytes()},
 	)
 	return export.Bundle{Files: files, Steps: []string{"terraform init", "terraform apply"}}, losses, nil
 }
@@ -53,7 +45,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 func check(c docker.Container, l export.Layout) error {
 	s := c.Service
 	refuse := func(field, value string) error {
-		return l.Refuse(s, field, strconv.Quote(value), tenhcl.NotExact, tenhcl.WayOut)
+		return l.Refuse(s, field, strconv.Quote(value), hcl.NotExact, hcl.WayOut)
 	}
 	texts := [][2]string{{"workdir", c.Workdir}, {"source", s.Source}, {"settings.data_dir", c.Data}, {"socket", c.Socket}}
 	for _, word := range c.Argv {
@@ -66,7 +58,7 @@ func check(c docker.Container, l export.Layout) error {
 		texts = append(texts, [2]string{"health", word})
 	}
 	for _, t := range texts {
-		if !tenhcl.Exact(t[1]) {
+		if !hcl.Exact(t[1]) {
 			return refuse(t[0], t[1])
 		}
 	}
@@ -74,37 +66,61 @@ func check(c docker.Container, l export.Layout) error {
 }
 
 func mainFile(host docker.Host) []byte {
-	f := hclwrite.NewEmptyFile()
-	body := f.Body()
-	tf := body.AppendNewBlock("terraform", nil).Body()
-	tf.SetAttributeValue("required_version", cty.StringVal(">= 1.6"))
-	providers := tf.AppendNewBlock("required_providers", nil).Body()
-	providers.SetAttributeValue("docker", cty.ObjectVal(map[string]cty.Value{
-		"source": cty.StringVal(ProviderSource), "version": cty.StringVal(ProviderVersion),
-	}))
-	body.AppendNewline()
-	raw(body, "# The host is that of DOCKER_HOST, else this machine.\n")
-	body.AppendNewBlock("provider", []string{"docker"})
-	body.AppendNewline()
-	network := body.AppendNewBlock("resource", []string{"docker_network", "project"}).Body()
-	network.SetAttributeValue("name", cty.StringVal(host.Project))
-	return append([]byte(header), hclwrite.Format(f.Bytes())...)
+	var w hcl.Writer
+	w.Comment(header)
+	w.Blank()
+	w.Open("terraform")
+	w.Word("required_version", ">= 1.6")
+	w.Open("required_providers")
+	w.Map("docker", map[string]string{"source": ProviderSource, "version": ProviderVersion})
+	w.Close()
+	w.Close()
+	w.Blank()
+	w.Comment("The host is that of DOCKER_HOST, else this machine.")
+	w.Open("provider", "docker")
+	w.Close()
+	w.Blank()
+	w.Open("resource", "docker_network", "project")
+	w.Word("name", host.Project)
+	w.Close()
+	return w.Bytes()
 }
 
-func writeImage(body *hclwrite.Body, image docker.Image, o export.Options) {
-	block := body.AppendNewBlock("resource", []string{"docker_image", label(image.Service)}).Body()
-	block.SetAttributeValue("name", cty.StringVal(image.Name))
+func writeImage(w *hcl.Writer, image docker.Image, o export.Options) {
 	context := beneath(image.BuildContext(o))
-	build := block.AppendNewBlock("build", nil).Body()
-	build.SetAttributeRaw("context", text(context))
-	triggers := "{\nsource = " + changes(context) + "\n"
+	dockerfile := hcl.Quote(path.Base(image.Dockerfile))
 	if image.File != "" {
-		build.SetAttributeRaw("dockerfile", text(`"${abspath(path.module)}/`+inner(image.File)+`"`))
-		triggers += "dockerfile = filesha1(" + beneath(image.File) + ")\n"
-	} else {
-		build.SetAttributeValue("dockerfile", cty.StringVal(path.Base(image.Dockerfile)))
+		dockerfile = `"${abspath(path.module)}/` + hcl.Inner(image.File) + `"`
 	}
-	block.SetAttributeRaw("triggers", text(triggers+"}"))
+	w.Open("resource", "docker_image", label(image.Service))
+	w.Word("name", image.Name)
+	w.Open("build")
+	w.Set("context", context)
+	w.Set("dockerfile", dockerfile)
+	w.Close()
+	w.OpenObject("triggers")
+	w.Set("source", changes(context))
+	if image.File != "" {
+		w.Set("dockerfile", "filesha1("+beneath(image.File)+")")
+	}
+	w.Close()
+	w.Close()
+}
+
+// label is the name of a resource, which may begin with no digit.
+func label(name string) string {
+	if name[0] <= '9' {
+		return "_" + name
+	}
+	return name
+}
+
+// beneath is the expression for a path that is relative to the output directory.
+func beneath(file string) string {
+	if path.Clean(file) == "." {
+		return `"${path.module}"`
+	}
+	return `"${path.module}/` + hcl.Inner(file) + `"`
 }
 
 // changes is the expression for what a source holds. What a plan or a commit by
@@ -114,97 +130,100 @@ func changes(context string) string {
 	return `sha1(join("", [for f in fileset(` + context + `, "**") : filesha1(` + file + `) if !can(regex("(^|/)(\\.git|\\.terraform|[^/]*\\.tfstate)(/|\\.|$)", f))]))`
 }
 
-func writeContainer(body *hclwrite.Body, c docker.Container) {
-	block := body.AppendNewBlock("resource", []string{"docker_container", label(c.Key)}).Body()
-	block.SetAttributeValue("name", cty.StringVal(c.Name))
-	block.SetAttributeTraversal("image", traversal("docker_image", label(c.Image.Service), "image_id"))
-	tenhcl.List(block, "entrypoint", c.Entrypoint())
-	tenhcl.List(block, "command", c.Command())
-	tenhcl.List(block, "env", c.Env)
-	tenhcl.Word(block, "working_dir", c.Workdir)
-	block.SetAttributeValue("init", cty.True)
-	tenhcl.Word(block, "restart", c.Restart)
-	tenhcl.Number(block, "max_retry_count", c.MaxRetries)
+func writeContainer(w *hcl.Writer, c docker.Container) {
+	w.Open("resource", "docker_container", label(c.Key))
+	w.Word("name", c.Name)
+	w.Set("image", "docker_image."+label(c.Image.Service)+".image_id")
+	w.List("entrypoint", c.Entrypoint())
+	w.List("command", c.Command())
+	w.List("env", c.Env)
+	w.Word("working_dir", c.Workdir)
+	w.Set("init", "true")
+	w.Word("restart", c.Restart)
+	w.Number("max_retry_count", c.MaxRetries)
 	if c.Restart == "no" {
-		block.SetAttributeValue("must_run", cty.False)
+		w.Set("must_run", "false")
 	}
-	tenhcl.Word(block, "stop_signal", c.StopSignal)
-	block.SetAttributeValue("stop_timeout", cty.NumberIntVal(int64(c.StopTimeout.Seconds())))
-	tenhcl.Number(block, "memory", c.MemoryMB)
-	tenhcl.Number(block, "memory_swap", c.MemoryMB) // the sum of both: none of it is swap
-	tenhcl.Number(block, "cpu_shares", c.CPUShares)
-	tenhcl.Word(block, "runtime", c.Runtime)
+	w.Word("stop_signal", c.StopSignal)
+	w.Set("stop_timeout", strconv.Itoa(int(c.StopTimeout.Seconds())))
+	w.Number("memory", c.MemoryMB)
+	w.Number("memory_swap", c.MemoryMB) // the sum of both: none of it is swap
+	w.Number("cpu_shares", c.CPUShares)
+	w.Word("runtime", c.Runtime)
 	if c.Awaited {
-		block.SetAttributeValue("wait", cty.True)
-		tenhcl.Number(block, "wait_timeout", int(c.StartLimit.Seconds()))
+		w.Set("wait", "true")
+		w.Number("wait_timeout", int(c.StartLimit.Seconds()))
 	}
-	writeWalls(block, c)
-	writeStorage(block, c)
-	writeNetwork(block, c)
+	writeWalls(w, c)
+	writeStorage(w, c)
+	writeNetwork(w, c)
+	writeProbe(w, c.Health)
 	for _, l := range c.Labels() {
-		b := block.AppendNewBlock("labels", nil).Body()
-		tenhcl.Word(b, "label", l[0])
-		tenhcl.Word(b, "value", l[1])
+		w.Open("labels")
+		w.Word("label", l[0])
+		w.Word("value", l[1])
+		w.Close()
 	}
 	if len(c.DependsOn) > 0 {
-		refs := make([]hclwrite.Tokens, len(c.DependsOn))
+		refs := make([]string, len(c.DependsOn))
 		for i, key := range c.DependsOn {
-			refs[i] = hclwrite.TokensForTraversal(traversal("docker_container", label(key)))
+			refs[i] = "docker_container." + label(key)
 		}
-		block.SetAttributeRaw("depends_on", hclwrite.TokensForTuple(refs))
+		w.Set("depends_on", "["+strings.Join(refs, ", ")+"]")
 	}
+	w.Close()
 }
 
-func writeWalls(block *hclwrite.Body, c docker.Container) {
+func writeWalls(w *hcl.Writer, c docker.Container) {
 	if !c.Walled {
 		return
 	}
-	block.SetAttributeValue("read_only", cty.True)
-	tenhcl.List(block, "security_opts", []string{"no-new-privileges:true"})
-	tenhcl.List(block.AppendNewBlock("capabilities", nil).Body(), "drop", []string{"ALL"})
+	w.Set("read_only", "true")
+	w.List("security_opts", []string{"no-new-privileges:true"})
+	w.Open("capabilities")
+	w.List("drop", []string{"ALL"})
+	w.Close()
 }
 
-func writeStorage(block *hclwrite.Body, c docker.Container) {
-	if len(c.Tmpfs) > 0 {
-		dirs := map[string]cty.Value{}
-		for _, dir := range c.Tmpfs {
-			dirs[dir] = cty.StringVal("mode=1777")
-		}
-		block.SetAttributeValue("tmpfs", cty.MapVal(dirs))
+func writeStorage(w *hcl.Writer, c docker.Container) {
+	dirs := map[string]string{}
+	for _, dir := range c.Tmpfs {
+		dirs[dir] = "mode=1777"
 	}
+	w.Map("tmpfs", dirs)
 	if c.Volume != "" {
-		b := block.AppendNewBlock("volumes", nil).Body()
-		tenhcl.Word(b, "volume_name", c.Volume)
-		tenhcl.Word(b, "container_path", c.Data)
+		w.Open("volumes")
+		w.Word("volume_name", c.Volume)
+		w.Word("container_path", c.Data)
+		w.Close()
 	}
 }
 
-func writeNetwork(block *hclwrite.Body, c docker.Container) {
-	network := block.AppendNewBlock("networks_advanced", nil).Body()
-	network.SetAttributeTraversal("name", traversal("docker_network", "project", "name"))
-	tenhcl.List(network, "aliases", []string{c.Key})
+func writeNetwork(w *hcl.Writer, c docker.Container) {
+	w.Open("networks_advanced")
+	w.Set("name", "docker_network.project.name")
+	w.List("aliases", []string{c.Key})
+	w.Close()
 	if c.HostPort != 0 {
-		b := block.AppendNewBlock("ports", nil).Body()
-		tenhcl.Number(b, "internal", c.Port)
-		tenhcl.Number(b, "external", c.HostPort)
-		tenhcl.Word(b, "ip", "127.0.0.1")
-	}
-	if h := c.Health; len(h.Test) > 0 {
-		b := block.AppendNewBlock("healthcheck", nil).Body()
-		tenhcl.List(b, "test", h.Test)
-		if h.Interval > 0 {
-			tenhcl.Word(b, "interval", h.Interval.String())
-			tenhcl.Word(b, "timeout", h.Timeout.String())
-			tenhcl.Word(b, "start_period", h.StartPeriod.String())
-			tenhcl.Number(b, "retries", h.Retries)
-		}
+		w.Open("ports")
+		w.Number("internal", c.Port)
+		w.Number("external", c.HostPort)
+		w.Word("ip", "127.0.0.1")
+		w.Close()
 	}
 }
 
-func traversal(names ...string) hcl.Traversal {
-	t := hcl.Traversal{hcl.TraverseRoot{Name: names[0]}}
-	for _, name := range names[1:] {
-		t = append(t, hcl.TraverseAttr{Name: name})
+func writeProbe(w *hcl.Writer, h docker.Health) {
+	if len(h.Test) == 0 {
+		return
 	}
-	return t
+	w.Open("healthcheck")
+	w.List("test", h.Test)
+	if h.Interval > 0 {
+		w.Word("interval", h.Interval.String())
+		w.Word("timeout", h.Timeout.String())
+		w.Word("start_period", h.StartPeriod.String())
+		w.Number("retries", h.Retries)
+	}
+	w.Close()
 }
