@@ -32,7 +32,7 @@ func (l *Loop) Plan(ctx context.Context) (plan.Plan, error) {
 
 // Probe asks an instance at this moment whether it answers. The verdict changes
 // nothing: what is done about it is for the loop's own probes to say. One that
-// does not run is unknown.
+// fails while they count it as healthy is degraded; one that does not run is unknown.
 func (l *Loop) Probe(ctx context.Context, id runtimes.ID) (runtimes.Health, error) {
 	if err := l.up(ctx); err != nil {
 		return runtimes.Unknown, err
@@ -56,6 +56,11 @@ func (l *Loop) Probe(ctx context.Context, id runtimes.ID) (runtimes.Health, erro
 		return runtimes.Healthy, nil
 	case l.cfg.Prober.Probe(ctx, l.target(s, newest)).Healthy:
 		return runtimes.Healthy, nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if newest.health == runtimes.Healthy {
+		return runtimes.Degraded, nil
 	}
 	return runtimes.Unhealthy, nil
 }

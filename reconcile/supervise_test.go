@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -100,6 +101,45 @@ func TestUnhealthyIsReplacedWithTheNewBesideTheOld(t *testing.T) {
 		}
 		m.settles("r1")
 		m.nothingStuck()
+	})
+}
+
+// TestADoubtIsDegraded: one or two failed probes are told and do nothing; an
+// answer takes the doubt back.
+func TestADoubtIsDegraded(t *testing.T) {
+	onMachine(t, func(t *testing.T, m *machine) {
+		m.start()
+		m.push("r1", service("web"))
+		m.settles("r1")
+		var sick atomic.Bool
+		m.probes.fail(func(runtimes.Spec) string {
+			if sick.Load() {
+				return "GET / = 500"
+			}
+			return ""
+		})
+		shown := func() runtimes.Health {
+			rows, err := m.daemon.Instances(t.Context(), false)
+			if err != nil || len(rows) == 0 {
+				t.Fatal(rows, err)
+			}
+			return rows[0].Health
+		}
+		sick.Store(true)
+		if word, err := m.daemon.Probe(t.Context(), m.key("web:a").ID); word != runtimes.Degraded || err != nil {
+			t.Errorf("asked now: %s, %v", word, err)
+		}
+		m.await("a doubt is shown", func() bool { return shown() == runtimes.Degraded })
+		status, err := m.daemon.Status(t.Context())
+		if err != nil || status.Instances.Degraded != 1 || status.Instances.Healthy != 0 {
+			t.Errorf("counted as %+v, %v", status.Instances, err)
+		}
+		sick.Store(false)
+		m.await("it is well again", func() bool { return shown() == runtimes.Healthy })
+		sick.Store(true)
+		m.await("it is unhealthy in the end", func() bool { return shown() == runtimes.Unhealthy || m.starts("web") > 1 })
+		sick.Store(false)
+		m.settles("r1")
 	})
 }
 

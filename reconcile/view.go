@@ -95,6 +95,8 @@ func count(rows []api.Instance) api.Counts {
 		switch r.Health {
 		case runtimes.Healthy:
 			c.Healthy++
+		case runtimes.Degraded:
+			c.Degraded++
 		case runtimes.Unhealthy:
 			c.Unhealthy++
 		}
@@ -139,6 +141,9 @@ func (l *Loop) row(d *desired, in plan.Instance) api.Instance {
 		Service: in.Spec.Key.Service, ID: in.Spec.Key.Instance, Isolation: in.Spec.Level,
 		Phase: in.Phase, Health: in.Health, Pid: in.Pid, Address: in.Address, StartedAt: in.StartedAt,
 		Restarts: in.Restarts, Revision: in.Spec.Revision, Digest: in.Spec.Digest,
+	}
+	if in.Health == runtimes.Healthy && in.HealthText != "" {
+		r.Health = runtimes.Degraded
 	}
 	l.asked(&r, d)
 	switch {

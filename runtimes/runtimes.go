@@ -151,6 +151,9 @@ const (
 	Healthy   Health = "healthy"
 	Unhealthy Health = "unhealthy"
 	Unknown   Health = "unknown"
+	// Degraded is shown of one that was healthy and whose last probes failed, too
+	// few to act on. Nothing is decided by it.
+	Degraded Health = "degraded"
 )
 
 // Exit tells how a program ended.

@@ -196,7 +196,7 @@ func TestStatusSaysFirstWhatMatters(t *testing.T) {
 	held.Revision.Attempted = b
 	held.Problems = []string{"a.toml:1:2: error: x: bad\n  caret"}
 	held.Pauses = map[string]string{"*": "night", "web": "lunch"}
-	held.Instances = api.Counts{Declared: 4, Running: 3, Healthy: 2, Unhealthy: 1, Sleeping: 1, Failed: 1}
+	held.Instances = api.Counts{Declared: 4, Running: 4, Healthy: 2, Degraded: 1, Unhealthy: 1, Sleeping: 1, Failed: 1}
 	tests := []struct {
 		name string
 		s    api.Status
@@ -216,7 +216,7 @@ host       web1
 source     https://example.com/r
 applied    aaaaaaa
 attempted  bbbbbbb "bump api" (signed: ana)
-instances  4 declared, 3 running, 2 healthy, 1 sleeping, 1 unhealthy, 1 failed
+instances  4 declared, 4 running, 2 healthy, 1 sleeping, 1 degraded, 1 unhealthy, 1 failed
 paused     the host: night
 paused     web: lunch
 daemon     ten 1.2, pid 7, up 2d

@@ -152,6 +152,9 @@ func countsText(c api.Counts, p paint) string {
 	if c.Sleeping > 0 {
 		text += fmt.Sprintf(", %d sleeping", c.Sleeping)
 	}
+	if c.Degraded > 0 {
+		text += ", " + p.yellow(fmt.Sprintf("%d degraded", c.Degraded))
+	}
 	if c.Unhealthy > 0 {
 		text += ", " + p.yellow(fmt.Sprintf("%d unhealthy", c.Unhealthy))
 	}

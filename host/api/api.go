@@ -78,6 +78,7 @@ type Counts struct {
 	Declared  int `json:"declared"`
 	Running   int `json:"running"`
 	Healthy   int `json:"healthy"`
+	Degraded  int `json:"degraded"`
 	Unhealthy int `json:"unhealthy"`
 	Sleeping  int `json:"sleeping"`
 	Failed    int `json:"failed"`

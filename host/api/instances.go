@@ -61,8 +61,8 @@ func (i Instance) Idle(now time.Time) time.Duration {
 	return now.Sub(since)
 }
 
-// HealthWord is the one word for how an instance is: healthy, unhealthy, failed
-// or unknown.
+// HealthWord is the one word for how an instance is: healthy, degraded,
+// unhealthy, failed or unknown.
 func HealthWord(p runtimes.Phase, h runtimes.Health) string {
 	switch {
 	case p == runtimes.Failed:
