@@ -11,30 +11,16 @@ import (
 )
 
 func newAuditCommand(e *env) *cobra.Command {
-	var opts historyOptions
-	cmd := &cobra.Command{
+	return pastCommand(e, &cobra.Command{
 		Use:   "audit",
 		Short: "Show who did what to this host, newest first",
 		Long: `Show who did what to this host and what came of it, newest first: every act, by
 command, socket or token, and what was refused to somebody known. Nothing of it is
 ever changed; the oldest go when there are too many, and that is said.` + exitText,
-		Args: args(cobra.NoArgs),
-		RunE: func(cmd *cobra.Command, _ []string) error { return runAudit(cmd.Context(), e, opts) },
-	}
-	cmd.Flags().IntVar(&opts.limit, "limit", 20, "how many acts")
-	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
-	return cmd
+	}, "acts", e.showAudit)
 }
 
-func runAudit(ctx context.Context, e *env, opts historyOptions) error {
-	if opts.limit < 1 {
-		return &usageError{fmt.Errorf("--limit %d: want at least 1", opts.limit)}
-	}
-	c, err := e.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+func (e *env) showAudit(ctx context.Context, c *api.Client, opts pastOptions) error {
 	log, err := c.Acts(ctx, opts.limit)
 	if err != nil {
 		return err

@@ -71,6 +71,21 @@ func (e *env) act(ctx context.Context, cmd api.Command, done string) error {
 	})
 }
 
+// forInstance completes a command whose first argument is an instance and which
+// takes as many more.
+func forInstance(e *env, cmd *cobra.Command, more int, do func(ctx context.Context, id runtimes.ID, more []string) error) *cobra.Command {
+	cmd.Args = args(cobra.ExactArgs(1 + more))
+	cmd.ValidArgsFunction = completeInstance(e)
+	cmd.RunE = func(cmd *cobra.Command, given []string) error {
+		id, err := parseInstance(given[0])
+		if err != nil {
+			return err
+		}
+		return do(cmd.Context(), id, given[1:])
+	}
+	return cmd
+}
+
 func newSpawnCommand(e *env) *cobra.Command {
 	var id string
 	cmd := &cobra.Command{
@@ -123,65 +138,44 @@ func runSpawn(ctx context.Context, e *env, id runtimes.ID) error {
 }
 
 func newStopCommand(e *env) *cobra.Command {
-	return &cobra.Command{
+	return forInstance(e, &cobra.Command{
 		Use:   "stop SERVICE:ID",
 		Short: "Stop an instance until it is spawned again",
 		Long: `Stop an instance: it gets no new requests, those under way may end, then it is
 asked to stop, and at last made to. It stands still until ten spawn or ten
 restart, or until a request where its service wakes on requests. An instance that
 only ten spawn made is no more.` + keptText,
-		Args:              args(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeInstance(e),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := parseInstance(given[0])
-			if err != nil {
-				return err
-			}
-			return e.act(cmd.Context(), api.Command{Verb: api.VerbStop, Service: id.Service, Instance: id.Instance}, "Stopped "+id.String())
-		},
-	}
+	}, 0, func(ctx context.Context, id runtimes.ID, _ []string) error {
+		return e.act(ctx, api.Command{Verb: api.VerbStop, Service: id.Service, Instance: id.Instance}, "Stopped "+id.String())
+	})
 }
 
 func newRestartCommand(e *env) *cobra.Command {
-	return &cobra.Command{
+	return forInstance(e, &cobra.Command{
 		Use:   "restart SERVICE:ID",
 		Short: "Replace a running instance by a new one",
 		Long: `Start an instance anew. The new one takes over when it is healthy, and then the
 old one goes; where the two can't stand beside each other the old one goes first.
 It does not count as a crash and waits for no backoff.` + exitText,
-		Args:              args(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeInstance(e),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := parseInstance(given[0])
-			if err != nil {
-				return err
-			}
-			return e.act(cmd.Context(), api.Command{Verb: api.VerbRestart, Service: id.Service, Instance: id.Instance}, "Restarted "+id.String())
-		},
-	}
+	}, 0, func(ctx context.Context, id runtimes.ID, _ []string) error {
+		return e.act(ctx, api.Command{Verb: api.VerbRestart, Service: id.Service, Instance: id.Instance}, "Restarted "+id.String())
+	})
 }
 
 func newWeightCommand(e *env) *cobra.Command {
-	return &cobra.Command{
+	return forInstance(e, &cobra.Command{
 		Use:   "weight SERVICE:ID 0-100",
 		Short: "Set an instance's share of its service's requests",
 		Long: `Set how many of a service's requests an instance gets, beside the weights of its
 other instances. With 0 it gets none, but those for itself by name.` + keptText,
-		Args:              args(cobra.ExactArgs(2)),
-		ValidArgsFunction: completeInstance(e),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := parseInstance(given[0])
-			if err != nil {
-				return err
-			}
-			weight, err := strconv.ParseUint(given[1], 10, 8)
-			if err != nil || weight > 100 {
-				return &usageError{fmt.Errorf("weight %q: want 0 to 100", given[1])}
-			}
-			c := api.Command{Verb: api.VerbWeight, Service: id.Service, Instance: id.Instance, Weight: int(weight)}
-			return e.act(cmd.Context(), c, fmt.Sprintf("Set %s weight to %d", id, weight))
-		},
-	}
+	}, 1, func(ctx context.Context, id runtimes.ID, more []string) error {
+		weight, err := strconv.ParseUint(more[0], 10, 8)
+		if err != nil || weight > 100 {
+			return &usageError{fmt.Errorf("weight %q: want 0 to 100", more[0])}
+		}
+		c := api.Command{Verb: api.VerbWeight, Service: id.Service, Instance: id.Instance, Weight: int(weight)}
+		return e.act(ctx, c, fmt.Sprintf("Set %s weight to %d", id, weight))
+	})
 }
 
 type deployOptions struct {
@@ -272,7 +266,7 @@ gets weight 0, the other 100. The weights of others stay.` + keptText,
 }
 
 func newHealthCommand(e *env) *cobra.Command {
-	return &cobra.Command{
+	return forInstance(e, &cobra.Command{
 		Use:   "health SERVICE:ID",
 		Short: "Ask an instance now whether it answers",
 		Long: `Ask an instance at this moment whether it answers, and print one word: healthy,
@@ -282,21 +276,14 @@ Exit status
   0  asked, whatever the answer
   1  the daemon could not be asked
   2  wrong usage`,
-		Args:              args(cobra.ExactArgs(1)),
-		ValidArgsFunction: completeInstance(e),
-		RunE: func(cmd *cobra.Command, given []string) error {
-			id, err := parseInstance(given[0])
+	}, 0, func(ctx context.Context, id runtimes.ID, _ []string) error {
+		return e.withClient(func(c *api.Client) error {
+			word, err := c.Health(ctx, id)
 			if err != nil {
 				return err
 			}
-			return e.withClient(func(c *api.Client) error {
-				word, err := c.Health(cmd.Context(), id)
-				if err != nil {
-					return err
-				}
-				_, err = fmt.Fprintf(e.stdout, "%s: %s\n", id, word)
-				return err
-			})
-		},
-	}
+			_, err = fmt.Fprintf(e.stdout, "%s: %s\n", id, word)
+			return err
+		})
+	})
 }

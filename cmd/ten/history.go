@@ -11,34 +11,36 @@ import (
 	"github.com/tenement/ten/host/api"
 )
 
-type historyOptions struct {
+// pastOptions are those of commands that show what was, newest first.
+type pastOptions struct {
 	limit int
 	json  bool
 }
 
-func newHistoryCommand(e *env) *cobra.Command {
-	var opts historyOptions
-	cmd := &cobra.Command{
-		Use:   "history",
-		Short: "Show what happened on this host, newest first",
-		Long:  `Show what was applied, refused, reverted and restarted on this host, newest first.` + exitText,
-		Args:  args(cobra.NoArgs),
-		RunE:  func(cmd *cobra.Command, _ []string) error { return runHistory(cmd.Context(), e, opts) },
+// pastCommand completes such a command. unit is what --limit counts.
+func pastCommand(e *env, cmd *cobra.Command, unit string, show func(context.Context, *api.Client, pastOptions) error) *cobra.Command {
+	var opts pastOptions
+	cmd.Args = args(cobra.NoArgs)
+	cmd.RunE = func(cmd *cobra.Command, _ []string) error {
+		if opts.limit < 1 {
+			return &usageError{fmt.Errorf("--limit %d: want at least 1", opts.limit)}
+		}
+		return e.withClient(func(c *api.Client) error { return show(cmd.Context(), c, opts) })
 	}
-	cmd.Flags().IntVar(&opts.limit, "limit", 20, "how many entries")
+	cmd.Flags().IntVar(&opts.limit, "limit", 20, "how many "+unit)
 	cmd.Flags().BoolVar(&opts.json, "json", false, "print JSON")
 	return cmd
 }
 
-func runHistory(ctx context.Context, e *env, opts historyOptions) error {
-	if opts.limit < 1 {
-		return &usageError{fmt.Errorf("--limit %d: want at least 1", opts.limit)}
-	}
-	c, err := e.client()
-	if err != nil {
-		return err
-	}
-	defer c.Close()
+func newHistoryCommand(e *env) *cobra.Command {
+	return pastCommand(e, &cobra.Command{
+		Use:   "history",
+		Short: "Show what happened on this host, newest first",
+		Long:  `Show what was applied, refused, reverted and restarted on this host, newest first.` + exitText,
+	}, "entries", e.showHistory)
+}
+
+func (e *env) showHistory(ctx context.Context, c *api.Client, opts pastOptions) error {
 	past, err := c.History(ctx, opts.limit)
 	if err != nil {
 		return err
