@@ -14,7 +14,7 @@ import (
 )
 
 // hammer is a program of the scripts: it asks for a URL with a host's name, from
-// eight clients at a time, until it is interrupted, and fails unless each answer
+// four clients at a time, until it is interrupted, and fails unless each answer
 // was a whole 200:
 //
 //	exec hammer URL HOST &load&
@@ -29,7 +29,7 @@ func hammer() {
 	defer stop()
 	var well, ill atomic.Int64
 	var clients sync.WaitGroup
-	for range 8 {
+	for range 4 {
 		clients.Go(func() {
 			client := &http.Client{Timeout: 30 * time.Second, Transport: &http.Transport{}}
 			for ctx.Err() == nil {
