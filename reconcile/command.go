@@ -27,6 +27,7 @@ func (l *Loop) Do(ctx context.Context, c api.Command) (string, error) {
 	if err := l.up(ctx); err != nil {
 		return "", err
 	}
+	defer l.news.tell()
 	l.log.Info("command given", "action", c.Verb, "service", c.Service, "instance", c.Instance, "revision", c.Revision, "reason", "asked by "+c.By)
 	switch c.Verb {
 	case api.VerbPause:

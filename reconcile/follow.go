@@ -91,6 +91,7 @@ func (l *Loop) unreadable(ctx context.Context, err error) (isRefused bool) {
 	l.status.fetch, l.status.fetchHint = err.Error(), hint
 	l.mu.Unlock()
 	if first {
+		l.news.tell()
 		l.log.Warn("source can't be read", "err", err)
 	}
 	return false
@@ -99,6 +100,9 @@ func (l *Loop) unreadable(ctx context.Context, err error) (isRefused bool) {
 func (l *Loop) readable() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.status.fetch != "" {
+		l.news.tell()
+	}
 	l.status.fetch, l.status.fetchHint = "", ""
 }
 
@@ -112,6 +116,7 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 		l.mu.Lock()
 		l.status.notice = snap.Notice
 		l.mu.Unlock()
+		l.news.tell()
 		return nil
 	}
 	d, err := l.take(ctx, snap)

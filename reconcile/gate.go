@@ -162,6 +162,7 @@ func (l *Loop) set(t *tracked, change func()) {
 	l.mu.Lock()
 	change()
 	l.mu.Unlock()
+	l.news.tell()
 }
 
 // interval is how often a running instance is probed.

@@ -395,6 +395,7 @@ func (l *Loop) wakes(s *schema.Service, id runtimes.ID) bool {
 
 // changed tells whoever routes of instances, all at once. Called with mu held.
 func (l *Loop) changed(ids ...runtimes.ID) {
+	defer l.news.tell()
 	if l.force == nil || l.table == nil {
 		return
 	}

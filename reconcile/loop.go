@@ -162,6 +162,7 @@ type Loop struct {
 	down     bool                                    // nothing begins any more
 	attempts int                                     // failed attempts at one revision, for the backoff
 	watchers []*watcher                              // who follows a rollout
+	news     news                                    // for those who watch the host
 	making   map[string]chan struct{}                // sources and builds that somebody makes or removes; closed when done
 	ports    ports
 	rests    map[runtimes.ID]bool    // somebody asked for it (true), or it was put to sleep

@@ -51,6 +51,7 @@ func (l *Loop) saying(state api.State, message, hint string) {
 	if state != stateError {
 		l.status.problems = nil
 	}
+	l.news.tell()
 }
 
 // watcher follows the rollout of one revision.

@@ -354,6 +354,9 @@ func (l *Loop) verdict(t *tracked, s *schema.Service, r probe.Result, interval t
 	if t.gating || t.frozen || t.over() {
 		return // a gate decides, or nothing does any more
 	}
+	if r.Healthy != (t.health == runtimes.Healthy) || r.Text != t.text {
+		l.news.tell()
+	}
 	if r.Healthy {
 		t.health, t.failures, t.text = runtimes.Healthy, 0, ""
 		if r.Address != "" && r.Address != t.address {

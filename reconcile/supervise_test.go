@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -101,6 +102,87 @@ func TestUnhealthyIsReplacedWithTheNewBesideTheOld(t *testing.T) {
 		}
 		m.settles("r1")
 		m.nothingStuck()
+	})
+}
+
+// TestChangesAreTold: whatever becomes different in what is shown of a host, those
+// who watch are told of it at that moment; while nothing does, they are not.
+func TestChangesAreTold(t *testing.T) {
+	onMachine(t, func(t *testing.T, m *machine) {
+		m.start()
+		shown := func() string {
+			rows, err1 := m.daemon.Instances(t.Context(), true)
+			status, err2 := m.daemon.Status(t.Context())
+			if err1 != nil || err2 != nil {
+				t.Fatal(err1, err2)
+			}
+			return fmt.Sprint(rows, status)
+		}
+		watched, told := shown(), m.daemon.Changed()
+		ctx, stop := context.WithCancel(t.Context())
+		over := make(chan struct{})
+		missed := 0
+		go func() {
+			defer close(over)
+			for ctx.Err() == nil {
+				select {
+				case <-told:
+					told = m.daemon.Changed() // before it looks
+					time.Sleep(20 * time.Millisecond)
+					watched = shown()
+				case <-time.After(100 * time.Millisecond):
+					if now := shown(); now != watched && ctx.Err() == nil {
+						select {
+						case <-told: // just now
+						default:
+							missed++
+							t.Errorf("nobody was told that\n%s\nis now\n%s", watched, now)
+						}
+						watched = now
+					}
+				case <-ctx.Done():
+				}
+			}
+		}()
+		var sick atomic.Bool
+		m.probes.fail(func(runtimes.Spec) string {
+			if sick.Load() {
+				return "GET / = 500"
+			}
+			return ""
+		})
+		well := func() bool {
+			status, err := m.daemon.Status(t.Context())
+			return err == nil && status.Instances.Healthy == 2 && status.Instances.Running == 2
+		}
+		m.push("r1", service("web"), service("api"))
+		m.settles("r1")
+		sick.Store(true)
+		time.Sleep(time.Minute)
+		sick.Store(false)
+		m.await("they are well again", well)
+		m.world.End(runtimes.Process, m.key("web:a"), crashed)
+		time.Sleep(time.Second)
+		m.await("the crashed one is back", well)
+		for _, c := range []api.Command{
+			{Verb: api.VerbStop, Service: "web", Instance: "a"}, {Verb: api.VerbSpawn, Service: "web", Instance: "a"},
+			{Verb: api.VerbWeight, Service: "web", Instance: "a", Weight: 7}, {Verb: api.VerbPause, Reason: "lunch"}, {Verb: api.VerbResume},
+		} {
+			if _, err := m.daemon.Do(t.Context(), c); err != nil {
+				t.Error(c.Verb, err)
+			}
+			time.Sleep(time.Second)
+		}
+		m.push("r2", service("web"))
+		m.settles("r2")
+		stop()
+		<-over
+		quiet := m.daemon.Changed()
+		select {
+		case <-quiet:
+			t.Error("somebody was told though nothing happened")
+		case <-time.After(5 * time.Second):
+		}
 	})
 }
 

@@ -26,6 +26,7 @@ func (l *Loop) publish() {
 	for _, t := range l.world {
 		l.watchIdle(t)
 	}
+	l.news.tell()
 }
 
 // withLeaving is a model with the services that were in the table and are in it

@@ -30,6 +30,7 @@ type tracked struct {
 
 	spec     runtimes.Spec
 	pid      int
+	phase    runtimes.Phase // as the machine said last
 	address  string
 	health   runtimes.Health
 	text     string // the last failed probe, in words
@@ -88,7 +89,10 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 			t.next = time.Now().Add(time.Second) // who started it has a gate for it
 		}
 	}
-	t.spec, t.pid = in.Spec, in.Pid
+	if t.pid != in.Pid || t.phase != in.Phase {
+		l.news.tell()
+	}
+	t.spec, t.pid, t.phase = in.Spec, in.Pid, in.Phase
 	p := plan.Instance{
 		Instance: in, Health: t.health, HealthText: t.text, Address: t.address,
 		GateOpen: t.open, Restarts: l.restarts(key.ID, time.Now()),
@@ -218,6 +222,7 @@ func (l *Loop) restarted(id runtimes.ID) {
 		past = past[len(past)-32:]
 	}
 	l.past[id] = past
+	l.news.tell()
 }
 
 // claim takes an id for the caller to act on, unless another one does. cancel
@@ -239,6 +244,7 @@ func (l *Loop) release(ids ...runtimes.ID) {
 		l.came(id.Service)
 	}
 	l.mu.Unlock()
+	l.news.tell()
 	l.poke()
 }
 

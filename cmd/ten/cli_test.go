@@ -69,6 +69,8 @@ func (d *daemon) History(_ context.Context, limit int) ([]api.Entry, error) {
 	return d.history, d.err
 }
 
+func (d *daemon) Changed() <-chan struct{} { return nil }
+
 func (d *daemon) Plan(context.Context) (plan.Plan, error) { return plan.Plan{}, d.err }
 
 func (d *daemon) Probe(context.Context, runtimes.ID) (runtimes.Health, error) {
@@ -126,7 +128,7 @@ func serveDaemon(t *testing.T, d *daemon) (dataDir string) {
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error, 1)
 	go func() {
-		done <- api.NewServer(api.Config{Viewer: d, Inspector: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Log: discard()}).Serve(ctx, l)
+		done <- api.NewServer(api.Config{Viewer: d, Inspector: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Herald: d, Log: discard()}).Serve(ctx, l)
 	}()
 	t.Cleanup(func() {
 		cancel()

@@ -34,7 +34,7 @@ func serveRemote(t *testing.T, d *daemon) (url, admin, tenant string) {
 	if tenant, _, err = known.Create(t.Context(), tokens.Request{Tenant: "acme"}); err != nil {
 		t.Fatal(err)
 	}
-	server := api.NewServer(api.Config{Viewer: d, Inspector: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Log: discard()})
+	server := api.NewServer(api.Config{Viewer: d, Inspector: d, Actor: d, Logs: d, Tokens: known, Audit: auditLog{st}, Herald: d, Log: discard()})
 	front := httptest.NewServer(api.NewFront(t.Context(), server, nil))
 	t.Cleanup(front.Close)
 	return front.URL, admin, tenant

@@ -174,7 +174,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	}
 	server := api.NewServer(api.Config{
 		Viewer: doorView{loop, door}, Inspector: &inspector{Loop: loop, dataDir: dataDir}, Actor: loop, Logs: logView{output},
-		Tokens: known, Audit: auditLog{st}, Door: door, Log: log,
+		Tokens: known, Audit: auditLog{st}, Herald: loop, Door: door, Log: log,
 	})
 	door.run(ctx, group, api.NewFront(ctx, server, door.source))
 	group.Go(func() error { return server.Serve(ctx, listener) })

@@ -32,6 +32,8 @@ type world struct {
 	tokens   []tokens.Record
 	acts     []Act
 	gone     bool // web:prod is no more
+	looks    int
+	news     chan struct{} // closed when something changes
 	asks     []Ask
 	limits   []int
 	queries  []LogQuery
@@ -46,9 +48,31 @@ func (v *world) Status(context.Context) (Status, error) {
 	return Status{Host: "web1", State: Held, Revision: Revisions{Applied: "a", Attempted: "b"}, Problems: []string{"x:1"}, StartedAt: started}, v.err
 }
 
+// Changed implements Herald.
+func (v *world) Changed() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.news == nil {
+		v.news = make(chan struct{})
+	}
+	return v.news
+}
+
+// change does something to the world and says so.
+func (v *world) change(how func()) {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	how()
+	if v.news != nil {
+		close(v.news)
+		v.news = nil
+	}
+}
+
 func (v *world) Instances(_ context.Context, all bool) ([]Instance, error) {
 	v.mu.Lock()
 	defer v.mu.Unlock()
+	v.looks++
 	if v.gone {
 		return []Instance{{Service: "web", ID: "old", Phase: runtimes.Failed}}, v.err
 	}
@@ -119,7 +143,7 @@ func (v *world) config(t testing.TB) Config {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return Config{Viewer: v, Inspector: v, Actor: v, Logs: v, Tokens: known, Audit: v, Log: discard()}
+	return Config{Viewer: v, Inspector: v, Actor: v, Logs: v, Tokens: known, Audit: v, Herald: v, Log: discard()}
 }
 
 func (v *world) Plan(context.Context) (plan.Plan, error) {

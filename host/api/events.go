@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -19,8 +21,23 @@ type Change struct {
 	Status   *Status   `json:"status,omitempty"`
 }
 
-// lookEvery is how often the host is looked at while somebody watches.
-const lookEvery = time.Second
+// Herald says that something of the host is perhaps not as it was.
+type Herald interface {
+	// Changed gives a channel that is closed at the next change. Whoever makes one
+	// never waits for those who wait for it.
+	Changed() <-chan struct{}
+}
+
+const (
+	// lookEvery is how often the host is looked at while nothing is said of it: the
+	// end of a pause comes by itself.
+	lookEvery = 15 * time.Second
+	// lookRest is the least time between two looks; after a long one it is
+	// lookShare times as long as that took, so that watching costs a host no more
+	// than a part of one processor however much goes on.
+	lookRest  = 20 * time.Millisecond
+	lookShare = 4
+)
 
 // watch looks at the host for everybody who watches, so that a watcher more
 // costs no look more. It looks only while there is one.
@@ -32,11 +49,15 @@ type watch struct {
 	done     chan struct{}
 }
 
-// watcher is one of them. When it lags its channel is closed: it connects again
-// and is told how all stands.
+// watcher is one of them. What it has not read yet is kept by what it is of, and
+// the newest counts: who reads slowly misses what is over, and holds up nobody.
 type watcher struct {
-	changes chan []Change
-	lagging bool
+	some    chan struct{} // of capacity 1: there is something
+	pending map[string]Change
+}
+
+func newWatcher() *watcher {
+	return &watcher{some: make(chan struct{}, 1), pending: map[string]Change{}}
 }
 
 // picture is how the host stood at one look.
@@ -58,25 +79,16 @@ func (s *Server) eventStream(w http.ResponseWriter, r *http.Request) error {
 	defer s.leave(me)
 	out := openEvents(w)
 	defer out.keepAlive(ctx, cancel)()
-	changes := changesBetween(picture{}, now)
-	for {
+	for changes := changesBetween(picture{}, now); ; changes = s.take(me) {
 		for _, c := range changes {
-			if !who.maySee(c) {
-				continue
-			}
-			if out.send(c.Kind, c) != nil {
+			if who.maySee(c) && out.send(c.Kind, c) != nil {
 				return nil
 			}
 		}
-		var ok bool
 		select {
 		case <-ctx.Done():
 			return nil
-		case changes, ok = <-me.changes:
-			if !ok {
-				out.send("lagging", &Error{Code: CodeBusy, Message: "events came faster than they were read; connect again"})
-				return nil
-			}
+		case <-me.some:
 		}
 	}
 }
@@ -125,6 +137,7 @@ func changesBetween(before, now picture) []Change {
 	if was.State != is.State || was.Message != is.Message || was.Revision != is.Revision || was.StartedAt != is.StartedAt {
 		all = append(all, Change{At: at, Kind: "status", Status: &now.status})
 	}
+	slices.SortFunc(all, func(a, b Change) int { return strings.Compare(a.ID, b.ID) }) // that of the host first
 	return all
 }
 
@@ -137,7 +150,7 @@ func still(i Instance) Instance {
 // join adds a watcher and gives the picture that its changes begin from; looking
 // begins with the first. ctx ends with the daemon.
 func (s *Server) join(ctx context.Context, now picture) (*watcher, picture) {
-	me := &watcher{changes: make(chan []Change, 64)}
+	me := newWatcher()
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
 	if len(s.watch.watchers) == 0 {
@@ -167,24 +180,35 @@ func (s *Server) leave(me *watcher) {
 	}
 }
 
-// lookOn looks again and again and tells the watchers what changed.
+// lookOn looks whenever something changed, and tells the watchers what.
 func (s *Server) lookOn(ctx context.Context) {
-	tick := time.NewTicker(lookEvery)
-	defer tick.Stop()
 	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+		changed := s.Herald.Changed() // before the look: nothing is missed between them
+		began := time.Now()
 		now, err := s.look(ctx)
 		if err == nil && ctx.Err() == nil { // else it is asked again; the daemon itself reports what it can't do
 			s.tell(now)
 		}
+		if !rest(ctx, max(lookRest, lookShare*time.Since(began)), nil) || !rest(ctx, lookEvery, changed) {
+			return
+		}
 	}
 }
 
-// tell never waits: a watcher that lags is let go of.
+// rest waits for a time or until sooner is closed, and reports whether ctx goes on.
+func rest(ctx context.Context, d time.Duration, sooner <-chan struct{}) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return false
+	case <-t.C:
+	case <-sooner:
+	}
+	return true
+}
+
+// tell never waits for a watcher.
 func (s *Server) tell(now picture) {
 	s.watch.mu.Lock()
 	defer s.watch.mu.Unlock()
@@ -194,14 +218,21 @@ func (s *Server) tell(now picture) {
 		return
 	}
 	for w := range s.watch.watchers {
-		if w.lagging {
-			continue
+		for _, c := range changes {
+			w.pending[c.ID] = c
 		}
 		select {
-		case w.changes <- changes:
+		case w.some <- struct{}{}:
 		default:
-			w.lagging = true
-			close(w.changes)
 		}
 	}
+}
+
+// take gives what a watcher has not read yet.
+func (s *Server) take(me *watcher) []Change {
+	s.watch.mu.Lock()
+	defer s.watch.mu.Unlock()
+	changes := slices.SortedFunc(maps.Values(me.pending), func(a, b Change) int { return strings.Compare(a.ID, b.ID) })
+	clear(me.pending)
+	return changes
 }

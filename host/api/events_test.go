@@ -150,13 +150,69 @@ func TestEventsSayHowAllStandsAndThenWhatChanges(t *testing.T) {
 	if c := next(tenant); c.ID != "web:prod" || c.Instance.Phase != "running" {
 		t.Errorf("a tenant sees %+v first", c)
 	}
-	f.world.mu.Lock()
-	f.world.gone = true
-	f.world.mu.Unlock()
+	began := time.Now()
+	f.world.change(func() { f.world.gone = true })
 	if c := next(tenant); c.Kind != "gone" || c.ID != "web:prod" {
 		t.Errorf("then a tenant sees %+v", c)
 	}
 	if c := next(all); c.Kind != "gone" || c.ID != "web:prod" {
 		t.Errorf("then %+v", c)
+	}
+	if took := time.Since(began); took > lookEvery/2 {
+		t.Errorf("they heard of it after %s, as if they had to look for it", took)
+	}
+}
+
+// TestASlowWatcherGetsTheLatest: what came while nobody read is kept by what it
+// is of, so it takes no more memory than the host has instances, and whoever
+// tells does not wait.
+func TestASlowWatcherGetsTheLatest(t *testing.T) {
+	t.Parallel()
+	s := NewServer(Config{})
+	me := newWatcher()
+	s.watch.watchers = map[*watcher]struct{}{me: {}} // who joins also looks
+	for n := range 10_000 {
+		all := map[string]Instance{}
+		for _, id := range []string{"web:a", "web:b"} {
+			all[id] = Instance{Service: "web", ID: id[4:], Restarts: n + 1}
+		}
+		s.tell(picture{instances: all})
+	}
+	<-me.some
+	got := s.take(me)
+	if len(got) < 2 || got[len(got)-2].ID != "web:a" || got[len(got)-1].Instance.Restarts != 10_000 {
+		t.Errorf("%d changes: %+v", len(got), got)
+	}
+	if rest := s.take(me); len(rest) != 0 {
+		t.Errorf("twice: %+v", rest)
+	}
+}
+
+// TestWatchingCostsLittle: however much goes on, looking takes its rest, and
+// nobody looks once nobody watches.
+func TestWatchingCostsLittle(t *testing.T) {
+	t.Parallel()
+	v := &world{}
+	s := NewServer(Config{Herald: v, Viewer: v})
+	me, _ := s.join(t.Context(), picture{})
+	began := time.Now()
+	for time.Since(began) < 20*lookRest {
+		v.change(func() {})
+		time.Sleep(time.Millisecond)
+	}
+	took := time.Since(began)
+	s.leave(me)
+	v.mu.Lock()
+	looks := v.looks
+	v.mu.Unlock()
+	if most := int(took/lookRest) + 2; looks < 1 || looks > most {
+		t.Errorf("%d looks in %s, want at most %d", looks, took, most)
+	}
+	v.change(func() {})
+	time.Sleep(2 * lookRest)
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.looks != looks {
+		t.Error("it looks though nobody watches")
 	}
 }

@@ -40,6 +40,7 @@ type Config struct {
 	Logs      Logs
 	Tokens    *tokens.Tokens
 	Audit     Audit
+	Herald    Herald
 	Door      Door // nil where nothing is routed
 	Log       *slog.Logger
 }
