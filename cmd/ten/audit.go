@@ -15,8 +15,9 @@ func newAuditCommand(e *env) *cobra.Command {
 		Use:   "audit",
 		Short: "Show who did what to this host, newest first",
 		Long: `Show who did what to this host and what came of it, newest first: every act, by
-command, socket or token, and what was refused to somebody known. Nothing of it is
-ever changed; the oldest go when there are too many, and that is said.` + exitText,
+command, socket or token, and what was refused, to whom as far as that is known. Who
+is refused again and again is told in numbers. Nothing of it is ever changed; the
+oldest go when there are too many, and that is said.` + exitText,
 	}, "acts", e.showAudit)
 }
 

@@ -50,6 +50,11 @@ func (l auditLog) EndAct(ctx context.Context, id int64, result string, took time
 	return l.store.EndAct(ctx, id, result, took)
 }
 
+// Refused notes an act that was not done.
+func (l auditLog) Refused(ctx context.Context, a api.Act) error {
+	return l.store.Refused(ctx, store.Act(a))
+}
+
 // Acts returns the newest acts and says what is no more there.
 func (l auditLog) Acts(ctx context.Context, limit int) (api.AuditLog, error) {
 	list, dropped, err := l.store.Acts(ctx, limit)

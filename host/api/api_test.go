@@ -197,6 +197,13 @@ func (v *world) BeginAct(_ context.Context, a Act) (int64, error) {
 	return a.ID, nil
 }
 
+func (v *world) Refused(_ context.Context, a Act) error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	v.acts = append(v.acts, a)
+	return nil
+}
+
 func (v *world) EndAct(_ context.Context, id int64, result string, took time.Duration) error {
 	v.mu.Lock()
 	defer v.mu.Unlock()

@@ -13,7 +13,7 @@ type Act struct {
 	At     time.Time     `json:"at"`
 	Who    string        `json:"who"`
 	Source string        `json:"source"` // "socket", "command line", or an address
-	Action string        `json:"action"` // a Verb, "apply", "token-gen", "token-revoke"
+	Action string        `json:"action"` // a Verb, "apply", "token-gen", "token-revoke"; "request" where it was refused by its address
 	Target string        `json:"target"` // "web:prod", "web", or "" for the host
 	Detail string        `json:"detail"`
 	Result string        `json:"result"` // "ok", or what went wrong; "" while it is under way
@@ -35,6 +35,8 @@ type Audit interface {
 	BeginAct(ctx context.Context, a Act) (id int64, err error)
 	// EndAct notes, once, how it ended.
 	EndAct(ctx context.Context, id int64, result string, took time.Duration) error
+	// Refused notes an act that was not done. Many of these push out none that was.
+	Refused(ctx context.Context, a Act) error
 	Acts(ctx context.Context, limit int) (AuditLog, error)
 }
 
@@ -66,11 +68,6 @@ func (s *Server) audited(r *http.Request, a Act, do func() error) error {
 		result = err.Error()
 	}
 	return err
-}
-
-// denied notes that somebody who is known may not do what was asked.
-func (s *Server) denied(r *http.Request, a Act, why error) error {
-	return s.audited(r, a, func() error { return why })
 }
 
 func (s *Server) audit(w http.ResponseWriter, r *http.Request) error {

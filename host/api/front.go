@@ -29,6 +29,7 @@ func NewFront(ctx context.Context, s *Server, source func(*http.Request) netip.A
 		from := source(r)
 		who, err := s.holder(r, from)
 		if err != nil {
+			s.unknownToken(r, from, err)
 			refuse(w, err)
 			return
 		}

@@ -141,7 +141,7 @@ func valid(id runtimes.ID) error {
 // hand carries out a command about one instance for its owner.
 func (s *Server) hand(r *http.Request, c Command) error {
 	if err := own(r, c.Instance); err != nil {
-		return s.denied(r, c.act(), err)
+		return denied(c.act(), err)
 	}
 	if err := valid(runtimes.ID{Service: c.Service, Instance: c.Instance}); err != nil {
 		return err
@@ -159,7 +159,7 @@ func failed(err error) error {
 	if e.Code != CodeInvalid && e.Code != CodeForbidden && e.Code != CodeNoToken {
 		return &statusError{e, http.StatusInternalServerError}
 	}
-	return e
+	return err
 }
 
 // statusError is an Error whose status is not that of its code.

@@ -48,8 +48,9 @@ type Config struct {
 // Server answers the API. What it keeps of its own is who watches.
 type Server struct {
 	Config
-	applies sync.WaitGroup
-	watch   watch
+	applies  sync.WaitGroup
+	watch    watch
+	refusals refusals
 }
 
 // NewServer builds a Server; nothing runs until Serve.
@@ -68,6 +69,11 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.Log.Handler(), slog.LevelWarn),
 	}
+	var summing sync.WaitGroup
+	defer summing.Wait()
+	sums, end := context.WithCancel(ctx)
+	defer end()
+	summing.Go(func() { s.sumUp(sums) })
 	stopped := make(chan struct{})
 	stop := context.AfterFunc(ctx, func() {
 		defer close(stopped)
@@ -101,6 +107,7 @@ func (s *Server) Handler() http.Handler {
 				err = t.serve(w, r)
 			}
 			if err != nil {
+				s.refused(r, err)
 				rc.SetWriteDeadline(time.Now().Add(writeTimeout))
 				writeError(w, err)
 			}
@@ -176,7 +183,7 @@ func (s *Server) command(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if who := callerOf(r); !who.act && !c.mayBeGivenBy(who) {
-		return s.denied(r, c.act(), &Error{
+		return denied(c.act(), &Error{
 			Code: CodeForbidden, Message: "a tenant token may access only instance " + who.tenant + ", and spawn, stop, restart, wake and weigh it",
 		})
 	}

@@ -86,7 +86,7 @@ func (s *Server) apply(w http.ResponseWriter, r *http.Request) error {
 	}
 	who := callerOf(r)
 	if req.Dir != "" && who.source != socketSource {
-		return s.denied(r, Act{Action: "apply", Detail: req.Dir}, &Error{Code: CodeForbidden, Message: "a directory of the host can be applied only from the host itself", Hint: "push it, or use the socket: --data-dir DIR"})
+		return denied(Act{Action: "apply", Detail: req.Dir}, &Error{Code: CodeForbidden, Message: "a directory of the host can be applied only from the host itself", Hint: "push it, or use the socket: --data-dir DIR"})
 	}
 	req.By = who.name
 	events := make(chan Event)

@@ -9,6 +9,7 @@ import (
 // The audit log keeps so many acts, each for so long at most.
 const (
 	KeepActs    = 50_000
+	KeepRefused = 10_000 // of those that were not done, beside them
 	KeepActsFor = 400 * 24 * time.Hour
 	trimActs    = 256 // how many acts come between two trims
 )
@@ -45,14 +46,33 @@ func (s *Store) BeginAct(ctx context.Context, a Act) (id int64, err error) {
 		if err != nil || id%trimActs != 0 {
 			return err
 		}
-		return dropActs(ctx, tx, id-KeepActs, a.At.Add(-KeepActsFor))
+		return dropActs(ctx, tx, a.At.Add(-KeepActsFor))
 	})
 	return id, err
 }
 
-// dropActs forgets acts up to an id or before a time, and notes how many those were.
-func dropActs(ctx context.Context, tx *sql.Tx, upTo int64, before time.Time) error {
-	r, err := tx.ExecContext(ctx, "DELETE FROM audit WHERE id <= ? OR at < ?", upTo, toNanos(before))
+// Refused notes an act that was not done. These have room of their own: however
+// many there are, they push out none that was done.
+func (s *Store) Refused(ctx context.Context, a Act) error {
+	return s.write(ctx, "audit what was refused", throughKill, func(tx *sql.Tx) error {
+		var id int64
+		err := tx.QueryRowContext(ctx, "INSERT INTO audit (at, who, source, action, target, detail, result, refused) VALUES (?,?,?,?,?,?,?,1) RETURNING id",
+			toNanos(a.At), a.Who, a.Source, a.Action, a.Target, a.Detail, a.Result).Scan(&id)
+		if err != nil || id%trimActs != 0 {
+			return err
+		}
+		return dropActs(ctx, tx, a.At.Add(-KeepActsFor))
+	})
+}
+
+// dropActs forgets acts that are too many or from before a time, and notes how
+// many those were that had been done.
+func dropActs(ctx context.Context, tx *sql.Tx, before time.Time) error {
+	const surplus = "DELETE FROM audit WHERE refused = ? AND (at < ? OR id <= (SELECT id FROM audit WHERE refused = ? ORDER BY id DESC LIMIT 1 OFFSET ?))"
+	if _, err := tx.ExecContext(ctx, surplus, 1, toNanos(before), 1, KeepRefused); err != nil {
+		return err
+	}
+	r, err := tx.ExecContext(ctx, surplus, 0, toNanos(before), 0, KeepActs)
 	if err != nil {
 		return err
 	}
@@ -65,7 +85,7 @@ func dropActs(ctx context.Context, tx *sql.Tx, upTo int64, before time.Time) err
 		return err
 	}
 	var oldest int64
-	if err := tx.QueryRowContext(ctx, "SELECT coalesce(min(at), 0) FROM audit").Scan(&oldest); err != nil {
+	if err := tx.QueryRowContext(ctx, "SELECT coalesce(min(at), 0) FROM audit WHERE refused = 0").Scan(&oldest); err != nil {
 		return err
 	}
 	return put(ctx, tx, droppedKey, Dropped{Count: d.Count + n, Before: fromNanos(oldest)})

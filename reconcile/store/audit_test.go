@@ -66,16 +66,56 @@ func TestTheAuditLogSaysWhatItDropped(t *testing.T) {
 	if err != nil || len(acts) != 2 || dropped.Count != trimActs-2 || dropped.Before.Before(old.Add(time.Minute)) {
 		t.Errorf("%d acts, %+v, %v", len(acts), dropped, err)
 	}
-	// And by number: an id far ahead leaves the newest only.
-	if _, err := s.db.ExecContext(ctx, "UPDATE sqlite_sequence SET seq = ? WHERE name = 'audit'", (KeepActs/trimActs+3)*trimActs-1); err != nil {
+}
+
+// TestRefusedActsPushOutNoOthers: the newest of either kind stay, and of those
+// that were refused there may be as many as somebody likes to make.
+func TestRefusedActsPushOutNoOthers(t *testing.T) {
+	t.Parallel()
+	s := openAudit(t)
+	ctx := t.Context()
+	fill := func(n int, who string, refused int) {
+		t.Helper()
+		if _, err := s.db.ExecContext(ctx, `INSERT INTO audit (at, who, source, action, target, detail, refused)
+			WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?) SELECT ?, ?, 's', 'stop', '', '', ? FROM n`,
+			n, toNanos(time.Now()), who, refused); err != nil {
+			t.Fatal(err)
+		}
+	}
+	count := func(who string) (n int) {
+		t.Helper()
+		if err := s.db.QueryRowContext(ctx, "SELECT count(*) FROM audit WHERE who = ?", who).Scan(&n); err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if _, err := s.BeginAct(ctx, Act{Who: "first"}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.BeginAct(ctx, Act{Who: "cy"}); err != nil {
-		t.Fatal(err)
+	fill(3*KeepRefused, "flood", 1)
+	for range trimActs { // one of them trims
+		if err := s.Refused(ctx, Act{At: time.Now(), Who: "flood", Result: "no token"}); err != nil {
+			t.Fatal(err)
+		}
 	}
-	acts, dropped, err = s.Acts(ctx, 1000)
-	if err != nil || len(acts) != 1 || acts[0].Who != "cy" || dropped.Count != trimActs {
-		t.Errorf("%+v, %+v, %v", acts, dropped, err)
+	if first, flood := count("first"), count("flood"); first != 1 || flood > KeepRefused+trimActs {
+		t.Errorf("%d that was done and %d refused are left", first, flood)
+	}
+	fill(KeepActs, "ana", 0)
+	for range trimActs {
+		if _, err := s.BeginAct(ctx, Act{Who: "bob"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	acts, dropped, err := s.Acts(ctx, trimActs+1)
+	if err != nil || len(acts) != trimActs+1 || acts[0].Who != "bob" || acts[trimActs].Who != "ana" || count("first") != 0 || dropped.Count == 0 || dropped.Count > trimActs+1 {
+		t.Errorf("%d acts, %d of the first, %+v, %v", len(acts), count("first"), dropped, err)
+	}
+	if count("flood") == 0 {
+		t.Error("those that were done pushed out what was refused")
+	}
+	if _, err := s.db.ExecContext(ctx, "UPDATE audit SET refused = 0 WHERE who = 'flood'"); err == nil {
+		t.Error("what was refused could be changed to have been done")
 	}
 }
 

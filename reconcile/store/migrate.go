@@ -104,6 +104,12 @@ var migrations = []string{
 		OR NEW.at <> OLD.at OR NEW.who <> OLD.who OR NEW.source <> OLD.source
 		OR NEW.action <> OLD.action OR NEW.target <> OLD.target OR NEW.detail <> OLD.detail
 	BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;`,
+
+	// What was refused has a share of its own: anybody can be refused often.
+	`ALTER TABLE audit ADD COLUMN refused INTEGER NOT NULL DEFAULT 0;
+	CREATE INDEX audit_by_kind ON audit (refused, id);
+	CREATE TRIGGER audit_kind BEFORE UPDATE ON audit WHEN NEW.refused <> OLD.refused
+	BEGIN SELECT raise(ABORT, 'the audit log is append-only'); END;`,
 }
 
 // migrate runs what the file has not run yet, all of it or nothing.
