@@ -1,10 +1,27 @@
 package docker
 
-import "github.com/tenement/ten/export"
+import (
+	"slices"
+
+	"github.com/tenement/ten/export"
+)
 
 // Uses is what becomes of every field, for a target that writes down a Host.
-// name turns a property such as "memory_swap" into the target's spelling.
-func Uses(name func(property string) string) []export.Use {
+// name turns a property such as "memory_swap" into the target's spelling; what the
+// target does in its own way stands in instead, by field.
+func Uses(name func(property string) string, instead ...export.Use) []export.Use {
+	all := usual(name)
+	for _, own := range instead {
+		if i := slices.IndexFunc(all, func(u export.Use) bool { return u.Field == own.Field }); i >= 0 {
+			all[i] = own
+		} else {
+			all = append(all, own) // a test of the table finds a field that nobody knows
+		}
+	}
+	return all
+}
+
+func usual(name func(property string) string) []export.Use {
 	const (
 		carried, converted, lost = export.Carried, export.Converted, export.Lost
 		noProxy                  = "Docker routes no requests"
