@@ -21,6 +21,25 @@ func (s *container) readDeploy(_ *service, v *tree) {
 		},
 		"resources":      s.readResources,
 		"restart_policy": s.readRestartPolicy,
+		"update_config":  readUpdateConfig,
+	})
+}
+
+// readUpdateConfig: one after the other, the new one first, and back by itself is
+// how ten replaces.
+func readUpdateConfig(s *service, v *tree) {
+	other := func(name, ours, why, instead string) reading {
+		return func(s *service, v *tree) {
+			if v.str() != ours {
+				s.lose("deploy.update_config."+name, v.brief(), v.at, why, instead)
+			}
+		}
+	}
+	s.readFields(v, "deploy.update_config.", map[string]reading{
+		"parallelism":    other("parallelism", "1", "ten replaces one instance after the other", "deploy = \"blue-green\" for all at once"),
+		"order":          other("order", "start-first", "ten starts the new one first where both can be there", ""),
+		"failure_action": other("failure_action", "rollback", "ten goes back by itself to what was good", ""),
+		"monitor":        unsaid("ten looks before the old one goes, not after", "min_healthy")("deploy.update_config.monitor"),
 	})
 }
 

@@ -81,7 +81,7 @@ func (n *nomad) about() {
 	for _, key := range n.job.keys {
 		v := n.job.fields[key]
 		switch {
-		case slices.Contains([]string{"group", "task", "name", "id"}, key):
+		case slices.Contains([]string{"group", "task", "name", "id", "update"}, key):
 		case key == "type" && v.str() == "service":
 		case key == "datacenters", key == "region", key == "node_pool", key == "constraint", key == "affinity", key == "spread":
 			n.draft.lose(key, v.brief(), v.at, "a config of ten is of one host", "")
@@ -99,7 +99,8 @@ func (n *nomad) group(group *tree) {
 			continue
 		}
 		s.readFields(group, "group.", map[string]reading{
-			"task": nil, "service": nil, "network": nil, "restart": nil, "count": nil,
+			"task": nil, "service": nil, "network": nil, "restart": nil, "count": nil, "update": nil,
+			"shutdown_delay": nomadDelay,
 		})
 	}
 }
@@ -118,15 +119,16 @@ func (n *nomad) task(group, task *tree, siblings int) *service {
 	n.ports(s, group.get("network").each())
 	n.restart(s, group.get("restart").each())
 	s.readFields(task, "task.", map[string]reading{
-		"driver":       nomadDriver,
-		"config":       nil,
-		"service":      nil,
-		"restart":      func(s *service, v *tree) { n.restart(s, v.each()) },
-		"env":          nomadEnv,
-		"resources":    func(s *service, v *tree) { n.resources(s, v.each()) },
-		"kill_signal":  func(s *service, v *tree) { s.signal(v.str(), v.at) },
-		"kill_timeout": func(s *service, v *tree) { nomadTime(s, "stop_timeout", 3600, v) },
-		"user":         unsaid("ten chooses the user", "")("user"),
+		"driver":         nomadDriver,
+		"config":         nil,
+		"service":        nil,
+		"restart":        func(s *service, v *tree) { n.restart(s, v.each()) },
+		"env":            nomadEnv,
+		"resources":      func(s *service, v *tree) { n.resources(s, v.each()) },
+		"kill_signal":    func(s *service, v *tree) { s.signal(v.str(), v.at) },
+		"kill_timeout":   func(s *service, v *tree) { nomadTime(s, "stop_timeout", 3600, v) },
+		"shutdown_delay": nomadDelay,
+		"user":           unsaid("ten chooses the user", "")("user"),
 	})
 	n.command(s, task)
 	expressions(s, "task", task)
@@ -136,6 +138,7 @@ func (n *nomad) task(group, task *tree, siblings int) *service {
 	if s.get("port") == nil && s.get("health") == nil && group.get("network") == nil {
 		s.set("health", schema.HealthNone, s.at, "nothing says that it listens: no network with a port")
 	}
+	n.update(s, group)
 	if task.get("kill_timeout") == nil {
 		s.set("stop_timeout", 5, s.at, "what Nomad waits")
 	}
@@ -292,6 +295,12 @@ func (n *nomad) checks(s *service, service *tree) {
 			s.lose("check.timeout", v.str(), v.at, "ten's probe waits "+export.ProbeTimeout.String(), "")
 		}
 	}
+}
+
+// nomadDelay: both keep a program going while requests end, after it was taken out.
+func nomadDelay(s *service, v *tree) {
+	s.convert("shutdown_delay", v.brief(), v.at, "ten waits until requests have ended, and no longer than that", "drain_timeout")
+	nomadTime(s, "drain_timeout", 3600, v)
 }
 
 func nomadTime(s *service, name string, most int, v *tree) {
