@@ -60,7 +60,7 @@ bench: deps init
 
 # Ten minutes of requests, kills and pushes at random.
 soak: init
-	TEN_SOAK=10m $(GO) test -run TestSoak -timeout 30m -v ./cmd/ten
+	TEN_SOAK=10m TEN_SEED=$${TEN_SEED:-random} $(GO) test -run TestSoak -timeout 30m -v ./cmd/ten
 
 # Tests of chance draw the same values in every run; here they draw new ones. What
 # fails prints its seed, for TEN_SEED.

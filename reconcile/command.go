@@ -1,6 +1,7 @@
 package reconcile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -97,24 +98,23 @@ func (l *Loop) doResume(ctx context.Context, c api.Command) (string, error) {
 // resubmit tries again what waits, or else what is in force. What is on its way
 // already is planned once more when it got there.
 func (l *Loop) resubmit() bool {
-	l.mu.Lock()
-	d := l.pending
-	if d == nil {
-		d = l.good
-	}
-	if d != nil && l.status.state == statePaused {
-		l.status.state = ""
-	}
-	l.mu.Unlock()
-	if d == nil {
-		l.cfg.Source.Hint()
-		return false
-	}
-	l.offerIf(d, func() bool {
-		l.replan = l.current != nil
-		return l.waiting == nil && l.current == nil
+	there := true
+	l.offerOf(func() *desired {
+		d := cmp.Or(l.pending, l.repeat, l.good)
+		there = d != nil
+		if there && l.status.state == statePaused {
+			l.status.state = ""
+		}
+		l.replan = there && l.current != nil
+		if l.waiting != nil || l.current != nil {
+			return nil
+		}
+		return d
 	})
-	return true
+	if !there {
+		l.cfg.Source.Hint()
+	}
+	return there
 }
 
 func (l *Loop) doApprove(ctx context.Context, c api.Command) (string, error) {
@@ -175,20 +175,20 @@ func (l *Loop) doRetry(ctx context.Context) (string, error) {
 		return "", fmt.Errorf("revision %s has config errors; see: ten status", short(held.Revision))
 	}
 	// Loading takes its time: what was held may have been overtaken.
-	now, isHeld, err := l.cfg.Store.Held(ctx)
-	if err != nil {
-		return "", err
-	}
-	if isHeld && now.Revision == held.Revision {
-		if err := l.cfg.Store.ClearHold(ctx); err != nil {
+	l.mu.Lock()
+	late := l.overtaken(d)
+	l.mu.Unlock()
+	if !late {
+		cleared, err := l.cfg.Store.ClearHoldOf(ctx, held.Revision)
+		if err != nil {
 			return "", err
 		}
-		l.comparing(d)
-		if l.offerAgain(d) {
-			return "trying " + short(held.Revision) + " again", nil
-		}
+		late = !cleared || !l.offerAgain(d)
 	}
-	return "", fmt.Errorf("a newer revision came after %s; see: ten status", short(held.Revision))
+	if late {
+		return "", fmt.Errorf("a newer revision came after %s; see: ten status", short(held.Revision))
+	}
+	return "trying " + short(held.Revision) + " again", nil
 }
 
 // again gives a revision that failed once more, or nil when it says what is

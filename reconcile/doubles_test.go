@@ -99,6 +99,13 @@ func (f *feed) set(snap *source.Snapshot, err error) {
 	f.Hint()
 }
 
+// put has At give another snapshot of its revision.
+func (f *feed) put(snap *source.Snapshot) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.all[snap.Revision] = snap
+}
+
 func (f *feed) Latest(context.Context, source.Anchor) (*source.Snapshot, error) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
@@ -140,6 +147,7 @@ type config struct {
 	model    *schema.Model
 	problems []schema.Problem
 	err      error
+	loading  func() // what happens while it is loaded
 }
 
 // push makes a model the newest revision.
@@ -232,6 +240,9 @@ type loader struct{}
 
 func (loader) Load(_ context.Context, t load.Tree) (*schema.Model, []schema.Problem, error) {
 	c := t.(config)
+	if c.loading != nil {
+		c.loading()
+	}
 	return c.model, c.problems, c.err
 }
 

@@ -123,9 +123,11 @@ func (l *Loop) accept(ctx context.Context, snap *source.Snapshot) error {
 	if d == nil || err != nil {
 		return err
 	}
-	l.comparing(d)
 	l.log.Info("revision accepted", "revision", short(snap.Revision), "reason", snap.Subject)
-	l.offer(d)
+	l.offerOf(func() *desired {
+		l.comparing(d)
+		return d
+	})
 	return nil
 }
 
@@ -141,10 +143,8 @@ func (l *Loop) take(ctx context.Context, snap *source.Snapshot) (*desired, error
 	return d, nil
 }
 
-// comparing says that a revision is about to be rolled out.
+// comparing says that a revision is about to be rolled out. Called with mu held.
 func (l *Loop) comparing(d *desired) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
 	l.status.attempted, l.status.subject, l.status.signer = d.Revision, d.Subject, d.Signer
 	l.status.notice = d.notice
 	l.saying(stateApplying, "comparing "+short(d.Revision)+" with what runs", "")
@@ -170,7 +170,7 @@ func (l *Loop) settled(ctx context.Context, revision string) (bool, error) {
 	left := inForce && l.status.attempted != revision && !l.good.Manual
 	if left {
 		l.status.attempted, l.status.subject, l.status.signer = revision, l.good.Subject, l.good.Signer
-		l.pending = nil
+		l.pending, l.repeat = nil, nil
 	}
 	l.mu.Unlock()
 	if left { // the branch went back from one that was refused or failed
@@ -242,21 +242,40 @@ func revisionOf(snap *source.Snapshot, origin string) store.Revision {
 
 // offer hands a revision to rollouts, in place of one that waits there, and ends
 // the waits of the rollout under way.
-func (l *Loop) offer(d *desired) { l.offerIf(d, func() bool { return true }) }
+func (l *Loop) offer(d *desired) { l.offerOf(func() *desired { return d }) }
 
-// offerAgain is offer for one that is not new: it gives way to any that is on its
-// way, which is newer. It reports whether there was none.
+// offerAgain is offer for one that is not new: it gives way to one that came
+// after it. It reports whether there was none.
 func (l *Loop) offerAgain(d *desired) bool {
-	return l.offerIf(d, func() bool {
-		return (l.waiting == nil || l.waiting == d) && (l.current == nil || l.current == d)
+	return l.offerOf(func() *desired {
+		if l.overtaken(d) {
+			return nil
+		}
+		l.comparing(d)
+		return d
 	})
 }
 
-// offerIf does all under the lock, so that it can't be the offered revision's own
-// rollout that is ended, and what may asks is still so.
-func (l *Loop) offerIf(d *desired, may func() bool) bool {
+// overtaken reports that another revision than d, and than the one in force, is
+// what the host is to get to: it is on its way, waits for a person, or is tried
+// again by itself. The source gives each only once, so what takes its place is
+// all that is left of it. Called with mu held.
+func (l *Loop) overtaken(d *desired) bool {
+	for _, other := range []*desired{l.waiting, l.current, l.pending, l.repeat} {
+		if other != nil && other != l.good && other.Revision != d.Revision {
+			return true
+		}
+	}
+	return false
+}
+
+// offerOf does all under the lock, so that it can't be the offered revision's own
+// rollout that is ended, and what choose rests on is still so. It reports whether
+// there was one to offer.
+func (l *Loop) offerOf(choose func() *desired) bool {
 	l.mu.Lock()
-	if !may() {
+	d := choose()
+	if d == nil {
 		l.mu.Unlock()
 		return false
 	}

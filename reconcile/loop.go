@@ -139,6 +139,7 @@ type Loop struct {
 	pending  *desired // accepted, but waits for a person
 	waiting  *desired // the newest accepted, whose rollout has not begun
 	current  *desired // whose rollout is under way
+	repeat   *desired // whose rollout has ended, and is tried again by itself
 	begun    uint64   // how many rollouts have begun
 	failing  *desired // the one that is held
 	replan   bool     // current is to be planned once more: a person changed what it rests on

@@ -112,7 +112,7 @@ func (l *Loop) revert(before *desired, claimed []runtimes.ID) error {
 	if err := l.carryOut(ctx, before, p, true); err != nil {
 		return errors.Join(err, context.Cause(ctx))
 	}
-	_, err = l.settle(ctx, before)
+	_, err = l.settle(ctx, before, p)
 	return err
 }
 

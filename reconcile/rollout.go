@@ -25,27 +25,23 @@ const (
 // rollouts applies revisions, one at a time, the newest one only.
 func (l *Loop) rollouts(ctx context.Context) error {
 	var retry <-chan time.Time
-	var last *desired
 	for {
-		repeat := last
+		due := false
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-l.submit:
-			repeat = nil
 		case <-retry:
+			due = true
 		}
 		inner, cancel := context.WithCancelCause(ctx)
-		d := l.begin(repeat, cancel)
+		d := l.begin(due, cancel)
 		if d == nil {
 			cancel(nil)
 			continue
 		}
-		last, retry = d, nil
-		again := l.rollout(inner, d)
-		if l.end(d) {
-			again = time.Nanosecond
-		}
+		retry = nil
+		again := l.end(d, l.rollout(inner, d))
 		cancel(nil)
 		if again > 0 {
 			retry = time.After(again)
@@ -53,19 +49,19 @@ func (l *Loop) rollouts(ctx context.Context) error {
 	}
 }
 
-// begin makes the newest revision that waits the one under way, or else repeat;
-// nil when there is none. preempt ends its waits.
-func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired {
+// begin makes the newest revision that waits the one under way, or else the one
+// to be tried again when that is due; nil when there is none. preempt ends its waits.
+func (l *Loop) begin(due bool, preempt context.CancelCauseFunc) *desired {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	d := l.waiting
-	if d == nil {
-		d = repeat
+	if d == nil && due {
+		d = l.repeat
 	}
 	if l.down || d == nil {
 		return nil
 	}
-	l.waiting, l.current, l.preempt, l.replan = nil, d, preempt, false
+	l.waiting, l.repeat, l.current, l.preempt, l.replan = nil, nil, d, preempt, false
 	l.begun++
 	if d == l.force {
 		l.failed = map[string]string{} // another try begins afresh
@@ -73,11 +69,16 @@ func (l *Loop) begin(repeat *desired, preempt context.CancelCauseFunc) *desired 
 	return d
 }
 
-// end puts the rollout of d away and lets supervision go on. It reports whether
-// d has to be planned once more, because a person took away what it waits for.
-func (l *Loop) end(d *desired) (again bool) {
+// end puts the rollout of d away and lets supervision go on. It returns after how
+// long to try d again: at once when a person took away what it waits for.
+func (l *Loop) end(d *desired, again time.Duration) time.Duration {
 	l.mu.Lock()
-	again = l.replan && (l.status.state == statePaused || l.status.state == stateBlocked)
+	if l.replan && (l.status.state == statePaused || l.status.state == stateBlocked) {
+		again = time.Nanosecond
+	}
+	if again > 0 {
+		l.repeat = d
+	}
 	tidy := l.tidy
 	l.preempt, l.current, l.replan, l.tidy = nil, nil, false, false
 	l.offered = l.waiting != nil
@@ -122,7 +123,7 @@ func (l *Loop) rollout(ctx context.Context, d *desired) time.Duration {
 	before := l.enforce(d)
 	err = l.carryOut(ctx, d, r.plan, false)
 	if err == nil {
-		r.unknown, err = l.settle(ctx, d)
+		r.unknown, err = l.settle(ctx, d, r.plan)
 	}
 	again := time.Duration(0)
 	outcome, message := store.Applied, ""
@@ -309,18 +310,24 @@ func (l *Loop) keep(before *desired) {
 }
 
 // settle checks the fixed point: after apply, the plan is empty. Only then d is
-// what a restarted daemon begins with. Levels that could not be asked are given.
-func (l *Loop) settle(ctx context.Context, d *desired) (unknown map[runtimes.Level]string, err error) {
+// what a restarted daemon begins with. What was blocked in the plan that was
+// carried out, and is so no more, is for the next one. Levels that could not be
+// asked are given.
+func (l *Loop) settle(ctx context.Context, d *desired, done plan.Plan) (unknown map[runtimes.Level]string, err error) {
 	obs, err := l.observe(ctx, d, "")
 	if err != nil {
 		return nil, err
 	}
 	obs.Applied, obs.AppliedFields = d.Revision, d.Model.Fields
 	p := plan.New(d.Desired, obs)
+	blocked := map[runtimes.ID]bool{}
+	for _, a := range done.Actions {
+		blocked[a.ID] = blocked[a.ID] || a.Blocked != nil
+	}
 	var rest []string
 	for _, a := range p.Actions {
 		switch {
-		case a.Blocked != nil || a.Drift:
+		case a.Blocked != nil || a.Drift || blocked[a.ID]:
 			continue
 		case supervised(a): // somebody asked while the rollout had the host
 			l.look(a.ID)

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"github.com/tenement/ten/host/api"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/runtimes"
 )
 
@@ -26,9 +27,12 @@ func TestKillAnywhere(t *testing.T) {
 		rounds = 10
 	}
 	w := newWorld(t)
-	seed := time.Now().UnixNano()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(uint64(seed), 1))
+	seed, err := proptest.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("TEN_SEED=%d", seed)
+	random := rand.New(rand.NewPCG(seed, 1))
 	for i := range 3 {
 		w.write(fmt.Sprintf("services/still%d.toml", i), w.service(fmt.Sprintf("still%d", i), "same"))
 	}

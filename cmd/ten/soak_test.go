@@ -17,6 +17,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/runtimes"
 )
 
@@ -79,8 +80,11 @@ func newSoak(t *testing.T) *soak {
 	}
 	_, port, _ := net.SplitHostPort(l.Addr().String())
 	l.Close()
-	seed := uint64(time.Now().UnixNano())
-	t.Logf("seed %d", seed)
+	seed, err := proptest.Seed()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("TEN_SEED=%d", seed)
 	s := &soak{world: newWorld(t), address: "127.0.0.1:" + port, random: rand.New(rand.NewPCG(seed, 3))}
 	s.args = []string{"--port", port, "--bind", "127.0.0.1", "--domain", "test.example", "--poll", "5m"}
 	for i := range soakServices {

@@ -107,6 +107,19 @@ func (s *Store) ClearHold(ctx context.Context) error {
 	return s.write(ctx, "clear hold", throughPower, func(tx *sql.Tx) error { return put(ctx, tx, holdKey, nil) })
 }
 
+// ClearHoldOf ends the hold if it is of a revision, and reports whether it was.
+func (s *Store) ClearHoldOf(ctx context.Context, revision string) (was bool, err error) {
+	err = s.write(ctx, "clear hold", throughPower, func(tx *sql.Tx) error {
+		var h Hold
+		held, err := get(ctx, tx, holdKey, &h)
+		if was = held && h.Revision == revision; err != nil || !was {
+			return err
+		}
+		return put(ctx, tx, holdKey, nil)
+	})
+	return was, err
+}
+
 // Pause says that a person holds a service, or with Service "*" the host.
 type Pause struct {
 	Service string

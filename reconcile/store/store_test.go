@@ -284,6 +284,9 @@ func TestDecisions(t *testing.T) {
 	if err != nil || !held || h.Revision != "bbb" || h.Logs[0] != "boom" || !h.At.Equal(hold.At) {
 		t.Errorf("hold = %+v, %v, %v", h, held, err)
 	}
+	if was, err := s.ClearHoldOf(ctx, "another"); was || err != nil {
+		t.Errorf("the hold of another revision: %v, %v", was, err)
+	}
 	must(t, s.ClearHold(ctx))
 	if _, held, err := s.Held(ctx); err != nil || held {
 		t.Errorf("held after ClearHold (%v)", err)
