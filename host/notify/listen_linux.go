@@ -15,13 +15,19 @@ import (
 	"github.com/tenement/ten/runtimes"
 )
 
-// maxMessage bounds one message; a longer one is not read in part.
-const maxMessage = 4096
+const (
+	maxMessage = 4096 // bytes of one; a longer one is not read in part
+	// maxControl has room for as many files as the kernel takes in one message:
+	// those that found none would be closed by the reading.
+	maxControl = 2048
+)
 
 // Listener hears all instances of a host. Make it with Listen, start it with Run.
 type Listener struct {
 	*notes
-	conn *net.UnixConn
+	conn    *net.UnixConn
+	budget  *budget // of who speaks; used by Run alone
+	shutter shutter
 }
 
 // Listen opens the socket, so that what is said from then on is heard once Run runs.
@@ -44,7 +50,7 @@ func Listen(cfg Config) (*Listener, error) {
 	if err != nil {
 		return nil, fmt.Errorf("socket for what instances say: %w", err)
 	}
-	return &Listener{notes: n, conn: conn.(*net.UnixConn)}, nil
+	return &Listener{notes: n, conn: conn.(*net.UnixConn), budget: newBudget()}, nil
 }
 
 // identify has the kernel say with each message who sent it. The mode is given
@@ -72,7 +78,7 @@ func (l *Listener) Run(ctx context.Context) error {
 	defer l.conn.Close()
 	stop := context.AfterFunc(ctx, func() { l.conn.SetReadDeadline(time.Unix(1, 0)) })
 	defer stop()
-	message, oob := make([]byte, maxMessage), make([]byte, 512)
+	message, oob := make([]byte, maxMessage), make([]byte, maxControl)
 	for {
 		n, oobn, flags, _, err := l.conn.ReadMsgUnix(message, oob)
 		if ctx.Err() != nil {
@@ -82,18 +88,25 @@ func (l *Listener) Run(ctx context.Context) error {
 			return fmt.Errorf("hear instances: %w", err)
 		}
 		from := readSender(oob[:oobn])
-		if flags&unix.MSG_TRUNC == 0 {
-			l.take(from, string(message[:n]))
+		if now := time.Now(); flags&unix.MSG_TRUNC == 0 && l.budget.process(from.pid, now) {
+			l.take(from, string(message[:n]), now)
 		}
-		from.close() // who waits for it to be heard, waits for this
+		from.close(&l.shutter) // who waits for it to be heard, waits for this
 	}
 }
 
 // take finds out who speaks, and listens to those who are of an instance.
-func (l *Listener) take(from sender, message string) {
+func (l *Listener) take(from sender, message string, now time.Time) {
 	key, ok := l.cfg.Owner(from.pid)
 	if !ok || !from.same() {
 		l.cfg.Log.Debug("nobody of ours spoke, or nobody that is still there", "reason", fmt.Sprintf("pid %d", from.pid))
+		return
+	}
+	heard, warn := l.budget.instance(key, from.pid, now)
+	if warn {
+		l.cfg.Log.Warn("instance says too much to be heard", "service", key.Service, "instance", key.Instance, "reason", fmt.Sprintf("more than %d messages a second", budgetEach))
+	}
+	if !heard {
 		return
 	}
 	if err := l.hear(key, message); err != nil {
@@ -142,9 +155,9 @@ func (s sender) same() bool {
 	return s.pidfd < 0 || unix.PidfdSendSignal(s.pidfd, 0, nil, 0) != unix.ESRCH
 }
 
-func (s sender) close() {
+func (s sender) close(by *shutter) {
 	for _, fd := range s.files {
-		unix.Close(fd)
+		by.close(fd)
 	}
 	if s.pidfd >= 0 {
 		unix.Close(s.pidfd)
