@@ -183,11 +183,7 @@ func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec)
 		}
 		socket = filepath.Join(dir, "s")
 	}
-	bound := plan.Bind(*spec, generation, port, socket)
-	if err := os.Remove(bound.Socket); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return runtimes.Spec{}, fmt.Errorf("stale socket: %w", err)
-	}
-	return bound, nil
+	return plan.Bind(*spec, generation, port, socket), nil
 }
 
 // socketDir holds one incarnation's socket. A unix socket's path has room for

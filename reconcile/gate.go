@@ -150,7 +150,7 @@ func (l *Loop) steady(ctx context.Context, t *tracked, how time.Duration, check 
 // asked in there.
 func (l *Loop) target(s *schema.Service, t *tracked) probe.Target {
 	to := probe.Target{Port: t.port, Socket: t.socket, Path: s.Health}
-	if d, ok := l.cfg.Runtimes[t.level].(runtimes.Dialer); ok && t.network == runtimes.NetworkNone {
+	if d, ok := l.cfg.Runtimes[t.level].(runtimes.Dialer); ok && (t.network == runtimes.NetworkNone || t.socket != "") {
 		to.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return d.Dial(ctx, t.key, network, address)
 		}

@@ -103,6 +103,7 @@ type Spec struct {
 	Limits Limits   `json:"limits"`
 	// Port is the TCP port promised to the instance on 127.0.0.1, Socket the
 	// unix socket path; the program listens on either. Zero and "" mean none.
+	// Start removes a socket there on which nobody listens, and nothing else.
 	Port   int    `json:"port,omitempty"`
 	Socket string `json:"socket,omitempty"`
 
@@ -243,7 +244,8 @@ type Suspender interface {
 
 // Dialer is a level whose instances may have a network of their own. Dial
 // connects to an address inside it ("tcp", "127.0.0.1:8080"), or from the host
-// where the instance shares its network. It takes no longer than ctx.
+// where the instance shares its network; or to a unix socket of the instance's,
+// following no link that it has put in the way. It takes no longer than ctx.
 type Dialer interface {
 	Dial(ctx context.Context, key Key, network, address string) (net.Conn, error)
 }

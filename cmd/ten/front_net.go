@@ -40,7 +40,8 @@ func (f *frontDoor) listen(ctx context.Context, name, address string) (net.Liste
 	return l, nil
 }
 
-// dialer connects to instances: into their own network where they have one.
+// dialer connects to instances: into their own network where they have one, and to
+// their sockets by no link of theirs.
 type dialer map[runtimes.Level]runtimes.Runtime
 
 // Dial connects to the address of an incarnation.
@@ -49,7 +50,7 @@ func (d dialer) Dial(ctx context.Context, in router.Incarnation) (net.Conn, erro
 	if file, ok := strings.CutPrefix(address, "unix:"); ok {
 		network, address = "unix", file
 	}
-	if in.Network == runtimes.NetworkNone && network == "tcp" {
+	if in.Network == runtimes.NetworkNone || network == "unix" {
 		if level, ok := d[in.Level].(runtimes.Dialer); ok {
 			return level.Dial(ctx, in.Key, network, address)
 		}

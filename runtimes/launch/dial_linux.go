@@ -27,7 +27,10 @@ func (v *Level) Dial(ctx context.Context, key runtimes.Key, network, address str
 	if err != nil {
 		return nil, fmt.Errorf("connect to %s: %w", key, err)
 	}
-	if e.rec.Spec.Network != runtimes.NetworkNone || network == "unix" {
+	if network == "unix" {
+		return dialSocket(ctx, &e.rec.Spec, address)
+	}
+	if e.rec.Spec.Network != runtimes.NetworkNone {
 		return (&net.Dialer{}).DialContext(ctx, network, address)
 	}
 	conn, err := v.dialInside(ctx, e.init, network, address)

@@ -115,6 +115,7 @@ func (s *start) run(ctx context.Context, recipe *Recipe) (in runtimes.Instance, 
 		defer s.group.close()
 		s.undo = append(s.undo, func() { s.v.l.dropCgroup(context.WithoutCancel(ctx), s.v.name, s.spec.Key) })
 	}
+	dropDeserted(s.spec)
 	s.fillPlan(&recipe.Plan)
 	rest, err := s.spawn(recipe)
 	if err != nil {

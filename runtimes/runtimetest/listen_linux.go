@@ -24,7 +24,9 @@ type place struct {
 func (b *bench) places() []place {
 	unix := place{"unix",
 		func(s *runtimes.Spec) { s.Socket = filepath.Join(b.data, "s") },
-		func(b *bench, s runtimes.Spec) (net.Conn, error) { return net.Dial("unix", s.Socket) }}
+		func(b *bench, s runtimes.Spec) (net.Conn, error) {
+			return b.dialer().Dial(b.ctx(), s.Key, "unix", s.Socket)
+		}}
 	tcp := place{"tcp",
 		func(s *runtimes.Spec) { s.Port = b.loopbackPort() },
 		func(b *bench, s runtimes.Spec) (net.Conn, error) {

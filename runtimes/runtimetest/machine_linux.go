@@ -47,6 +47,8 @@ func Machine(t *testing.T, level runtimes.Level, open Open) {
 		{"limits_change_in_place", limitsChange},
 		{"network_none_is_alone", networkNone},
 		{"dial_reaches_inside", dialInside},
+		{"dial_follows_no_link_out", dialFollowsNoLink},
+		{"deserted_socket_makes_room", desertedSocket},
 		{"listening_socket_queues", listenQueues},
 		{"listening_socket_refused", listenErrors},
 		{"listening_socket_is_the_one_file_more", listenFiles},
