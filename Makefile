@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all init check-go deps demo test test-short test-tofu race lint bench soak chance clean
+.PHONY: all init check-go deps demo test test-short test-tofu test-systemd race lint bench soak chance clean
 
 all: bin/ten
 
@@ -40,6 +40,11 @@ test-short: init
 # modules into the user's cache the first time, which takes some minutes.
 test-tofu: init
 	tofu=$$(.ci/tofu) && TEN_TOFU=$$tofu $(GO) test -count=1 -timeout 20m -run TestTofu -v ./export/terraform
+
+# ten install where systemd is the first process: a guest under qemu, made of
+# Debian packages. The first time takes some minutes, each later one about five.
+test-systemd: init
+	guest=$$(.ci/guest) && TEN_GUEST=$$guest $(GO) test -count=1 -timeout 20m -run TestSystemd -v ./host/install
 
 # The race detector needs cgo, and only the parts that share memory need it.
 # Short: it can follow only so many goroutines before it gives up itself.

@@ -119,7 +119,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	if err := os.MkdirAll(inner, 0o755); err != nil {
 		return fmt.Errorf("data directory: %w", err)
 	}
-	listener, err := api.Listen(dataDir)
+	listener, err := e.listenAPI(dataDir)
 	if err != nil {
 		return err
 	}
@@ -164,7 +164,11 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	ctx, stop := context.WithCancel(ctx)
 	group.Go(func() error {
 		defer stop() // after ten down the rest goes too
-		return loop.Run(ctx)
+		err := loop.Run(ctx)
+		if err == nil && ctx.Err() == nil { // and what would start it again
+			err = door.manager.Retire(ctx)
+		}
+		return err
 	})
 	group.Go(func() error { return hear(ctx) })
 	known, err := tokens.New(ctx, tokenKeeper{st})
@@ -184,6 +188,17 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	}
 	log.Info("daemon started", "host", o.host, "reason", origin+" in "+dataDir)
 	return group.Wait()
+}
+
+// listenAPI takes the data directory and opens its socket, or has it from the
+// service manager.
+func (e *env) listenAPI(dataDir string) (net.Listener, error) {
+	if e.manager != nil {
+		if l := e.manager.Take("api", 0); l != nil {
+			return api.ListenOn(dataDir, l)
+		}
+	}
+	return api.Listen(dataDir)
 }
 
 // logger tells every step where that was asked for.

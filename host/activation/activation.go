@@ -9,6 +9,8 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
+	"path"
 	"strconv"
 	"strings"
 	"sync"
@@ -22,6 +24,7 @@ const firstFD = 3
 type Manager struct {
 	notify   string        // address of its socket; "" = there is none
 	watchdog time.Duration // how often it wants to hear; 0 = never
+	group    string        // the control groups of this process
 
 	mu     sync.Mutex
 	passed map[string][]net.Listener // by name, not yet taken
@@ -32,6 +35,9 @@ type Manager struct {
 // else opens files; unset is told the variables that no child may inherit.
 func New(getenv func(string) string, pid int, unset func(string) error) (*Manager, error) {
 	m := &Manager{notify: getenv("NOTIFY_SOCKET"), passed: map[string][]net.Listener{}}
+	if groups, err := os.ReadFile("/proc/self/cgroup"); err == nil {
+		m.group = string(groups)
+	}
 	if usec, err := strconv.ParseInt(getenv("WATCHDOG_USEC"), 10, 64); err == nil && (getenv("WATCHDOG_PID") == "" || getenv("WATCHDOG_PID") == strconv.Itoa(pid)) {
 		m.watchdog = time.Duration(usec) * time.Microsecond
 	}
@@ -116,6 +122,39 @@ func (m *Manager) Ready(status string) error { return m.send("READY=1\nSTATUS="+
 
 // Stopping says that the daemon is on its way out.
 func (m *Manager) Stopping() error { return m.send("STOPPING=1", nil) }
+
+// Retire has the manager stop the unit that this process is the main one of, and
+// the sockets that would start it again for the next who connects. It returns when
+// the manager has taken note of that.
+func (m *Manager) Retire(ctx context.Context) error {
+	unit := unitOf(m.group)
+	if m.notify == "" || unit == "" {
+		return nil
+	}
+	systemctl := func(args ...string) (string, error) {
+		out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
+		if err != nil {
+			return "", fmt.Errorf("systemctl %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
+		}
+		return string(out), nil
+	}
+	sockets, err := systemctl("show", "--property=TriggeredBy", "--value", unit)
+	if err != nil {
+		return err
+	}
+	_, err = systemctl(append([]string{"stop", "--no-block", unit}, strings.Fields(sockets)...)...)
+	return err
+}
+
+// unitOf gives the service of systemd's that a control group belongs to, or "".
+func unitOf(cgroups string) string {
+	for line := range strings.Lines(cgroups) {
+		if unit := path.Base(strings.TrimSpace(line)); strings.HasSuffix(unit, ".service") {
+			return unit
+		}
+	}
+	return ""
+}
 
 // Watch tells the manager that the daemon is alive for as long as alive says so,
 // until ctx ends.

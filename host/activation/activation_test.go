@@ -188,7 +188,7 @@ func TestWithoutManager(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer l.Close()
-		for what, err := range map[string]error{"Store": m.Store("http", l), "Ready": m.Ready(""), "Stopping": m.Stopping(), "Forget": m.Forget("http"), "Watch": m.Watch(t.Context(), nil)} {
+		for what, err := range map[string]error{"Store": m.Store("http", l), "Ready": m.Ready(""), "Stopping": m.Stopping(), "Forget": m.Forget("http"), "Watch": m.Watch(t.Context(), nil), "Retire": m.Retire(t.Context())} {
 			if err != nil {
 				t.Errorf("%s: %v", what, err)
 			}

@@ -433,7 +433,7 @@ func TestNobodyAnswers(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A daemon that was killed leaves its socket but not its lock.
-	l.(*listener).UnixListener.Close()
+	l.(*listener).Listener.Close()
 	l.(*listener).lock.Close()
 	for _, dir := range []string{dead, t.TempDir(), filepath.Join(t.TempDir(), "missing"), filepath.Join(t.TempDir(), strings.Repeat("long/", 40))} {
 		_, err := NewLocalClient(dir).Status(t.Context())

@@ -1,13 +1,13 @@
 package api
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"net"
 	"os"
 	"path/filepath"
+	"strconv"
 	"sync"
 	"time"
 
@@ -43,7 +43,21 @@ func Listen(dataDir string) (net.Listener, error) {
 		return nil, fmt.Errorf("listen on %s: %w", path, err)
 	}
 	l.SetUnlinkOnClose(false) // it would unlink by a name that may be gone
-	return &listener{UnixListener: l, path: path, lock: lock}, nil
+	return &listener{Listener: l, path: path, lock: lock}, nil
+}
+
+// ListenOn is Listen with the socket that a service manager opened and keeps:
+// closing the listener leaves it in place, so that whoever asks meanwhile waits
+// for the next daemon.
+func ListenOn(dataDir string, passed net.Listener) (net.Listener, error) {
+	if got, want := passed.Addr().String(), SocketPath(dataDir); got != want {
+		return nil, fmt.Errorf("the service manager passed the socket %s: this data directory's is %s; put that into ListenStream= of the socket's unit", got, want)
+	}
+	lock, err := Lock(dataDir)
+	if err != nil {
+		return nil, err
+	}
+	return &listener{Listener: passed, lock: lock}, nil
 }
 
 // lockPatience is how long a directory may seem taken by a daemon that was just
@@ -61,38 +75,46 @@ func Lock(dataDir string) (*os.File, error) {
 	for end := time.Now().Add(lockPatience); ; time.Sleep(lockPatience / 50) {
 		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 		if err == nil {
-			return lock, nil
+			return lock, sign(lock)
 		}
 		if !errors.Is(err, unix.EWOULDBLOCK) || time.Now().After(end) {
 			break
 		}
 	}
-	lock.Close()
+	defer lock.Close()
 	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, &RunningError{DataDir: dataDir, Pid: listenerPid(SocketPath(dataDir))}
+		return nil, &RunningError{DataDir: dataDir, Pid: signature(lock)}
 	}
 	return nil, fmt.Errorf("lock %s: %w", lock.Name(), err)
 }
 
-// listenerPid asks the kernel who listens on the socket at path; 0 if it won't say.
-func listenerPid(path string) int {
-	conn, err := dialUnix(context.Background(), path)
-	if err != nil {
-		return 0
+// sign writes down who holds the lock. Who listens on the socket would not tell:
+// that may be the service manager.
+func sign(lock *os.File) error {
+	err := lock.Truncate(0)
+	if err == nil {
+		_, err = lock.WriteAt([]byte(strconv.Itoa(os.Getpid())), 0)
 	}
-	defer conn.Close()
-	p, err := peerOf(conn)
-	if err != nil {
-		return 0
+	if err != nil && !errors.Is(err, unix.ENOSPC) { // on a full disk it goes without
+		lock.Close()
+		return fmt.Errorf("lock the data directory: %w", err)
 	}
-	return p.pid
+	return nil
+}
+
+// signature is the process that holds the lock; 0 if that is not written there.
+func signature(lock *os.File) int {
+	text := make([]byte, 20)
+	n, _ := lock.ReadAt(text, 0)
+	pid, _ := strconv.Atoi(string(text[:n]))
+	return pid
 }
 
 // listener removes its socket before it frees the directory, so that it never
 // removes the socket of the next daemon.
 type listener struct {
-	*net.UnixListener
-	path string
+	net.Listener
+	path string // of the socket to remove; "" = it is the service manager's
 	lock *os.File
 	once sync.Once
 }
@@ -100,8 +122,10 @@ type listener struct {
 func (l *listener) Close() error {
 	err := net.ErrClosed
 	l.once.Do(func() {
-		err = l.UnixListener.Close()
-		os.Remove(l.path)
+		err = l.Listener.Close()
+		if l.path != "" {
+			os.Remove(l.path)
+		}
 		l.lock.Close()
 	})
 	return err

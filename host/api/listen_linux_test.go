@@ -41,6 +41,59 @@ func TestListenKeepsTheDirectoryToItself(t *testing.T) {
 	}
 }
 
+// A socket of the service manager's stays when the daemon goes, and who asks
+// meanwhile waits for the next.
+func TestPassedSocket(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	manager, err := net.ListenUnix("unix", &net.UnixAddr{Net: "unix", Name: SocketPath(dir)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer manager.Close()
+	passed := func() net.Listener {
+		f, err := manager.File()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer f.Close()
+		l, err := net.FileListener(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return l
+	}
+	if _, err := ListenOn(t.TempDir(), passed()); err == nil || !strings.Contains(err.Error(), "ListenStream=") {
+		t.Errorf("a socket of another place: %v", err)
+	}
+	first, err := ListenOn(dir, passed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = ListenOn(dir, passed())
+	if running, ok := errors.AsType[*RunningError](err); !ok || running.Pid != os.Getpid() {
+		t.Errorf("second daemon: %v, want RunningError with pid %d", err, os.Getpid())
+	}
+	if err := first.Close(); err != nil {
+		t.Fatal(err)
+	}
+	c := NewLocalClient(dir)
+	defer c.Close()
+	answered := make(chan error, 1)
+	go func() {
+		_, err := c.Status(t.Context())
+		answered <- err
+	}()
+	second, err := ListenOn(dir, passed())
+	if err != nil {
+		t.Fatal(err)
+	}
+	serve(t, &world{}, second)
+	if err := <-answered; err != nil {
+		t.Errorf("asked while no daemon ran: %v", err)
+	}
+}
+
 func TestSocketPathsMayBeLong(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), strings.Repeat("d", 120), strings.Repeat("e", 120))

@@ -18,6 +18,7 @@ const (
 	Environment = ConfigDir + "/environment"
 	unitDir     = "/etc/systemd/system"
 	Service     = "tenement.service"
+	apiSocket   = "tenement-api.socket"
 	httpSocket  = "tenement-http.socket"
 	httpsSocket = "tenement-https.socket"
 	caddyFile   = "/etc/caddy/Caddyfile"
@@ -87,8 +88,10 @@ func Plan(o Options) []Step {
 		Step{Path: "/etc/sysusers.d/tenement.conf", Text: sysusers, Mode: 0o644},
 		Step{Path: unitDir + "/" + Service, Text: serviceUnit(o), Mode: 0o644},
 	)
-	sockets := []string{httpSocket}
-	steps = append(steps, Step{Path: unitDir + "/" + httpSocket, Text: socketUnit("http", o.Bind, o.Port), Mode: 0o644})
+	sockets := []string{apiSocket, httpSocket}
+	steps = append(steps,
+		Step{Path: unitDir + "/" + apiSocket, Text: apiSocketUnit, Mode: 0o644},
+		Step{Path: unitDir + "/" + httpSocket, Text: socketUnit("http", o.Bind, o.Port), Mode: 0o644})
 	if o.TLS {
 		sockets = append(sockets, httpsSocket)
 		steps = append(steps, Step{Path: unitDir + "/" + httpsSocket, Text: socketUnit("https", o.Bind, 443), Mode: 0o644})
@@ -110,8 +113,9 @@ func Plan(o Options) []Step {
 // binary stay; so do the instances that run.
 func Undo() []Step {
 	return []Step{
-		{Command: []string{"systemctl", "disable", "--now", Service, httpSocket, httpsSocket}, Lenient: true},
+		{Command: []string{"systemctl", "disable", "--now", Service, apiSocket, httpSocket, httpsSocket}, Lenient: true},
 		{Path: unitDir + "/" + Service, Remove: true},
+		{Path: unitDir + "/" + apiSocket, Remove: true},
 		{Path: unitDir + "/" + httpSocket, Remove: true},
 		{Path: unitDir + "/" + httpsSocket, Remove: true},
 		{Path: "/etc/sysusers.d/tenement.conf", Remove: true},
@@ -166,7 +170,7 @@ func serviceUnit(o Options) string {
 		}
 		line.WriteString(quote(arg))
 	}
-	sockets := "Sockets=" + httpSocket + "\n"
+	sockets := "Sockets=" + apiSocket + "\nSockets=" + httpSocket + "\n"
 	if o.TLS {
 		sockets += "Sockets=" + httpsSocket + "\n"
 	}
@@ -175,6 +179,8 @@ Description=tenement, from git push to running services
 Documentation=https://github.com/tenement/ten
 Wants=network-online.target
 After=network-online.target
+# It is tried again for as long as it takes.
+StartLimitIntervalSec=0
 
 [Service]
 Type=notify
@@ -186,20 +192,45 @@ NotifyAccess=main
 WatchdogSec=60
 Restart=always
 RestartSec=1
+
 # Instances outlive the daemon: only ten itself is ended, and their control
-# groups are its own to manage.
+# groups are its own to manage. One that is killed for memory is no fault of it.
 KillMode=process
 Delegate=yes
-# It builds walls (namespaces, control groups, a user for each instance), which
-# takes root; the programs behind them don't have it.
-User=root
-LimitNOFILE=1048576
+OOMPolicy=continue
+OOMScoreAdjust=-500
+LimitNOFILE=1024:1048576
 TasksMax=infinity
+
+# It builds walls (namespaces, control groups, a user for each instance), which
+# takes root. What follows holds for the instances too, so it is what hardly any
+# needs, and nothing that hides files or forbids namespaces, which walls are made of.
+User=root
+UMask=0022
+CapabilityBoundingSet=~CAP_SYS_MODULE CAP_SYS_BOOT CAP_SYS_TIME CAP_SYS_RAWIO CAP_SYS_PACCT CAP_SYSLOG CAP_WAKE_ALARM CAP_MAC_ADMIN CAP_MAC_OVERRIDE
+LockPersonality=yes
+RestrictRealtime=yes
 
 [Install]
 WantedBy=multi-user.target
 `
 }
+
+// apiSocketUnit lets the group look; what it may do, the daemon decides by who asks.
+const apiSocketUnit = `[Unit]
+Description=tenement, the socket that ten's commands use
+
+[Socket]
+ListenStream=` + DataDir + `/ten.sock
+SocketMode=0660
+SocketGroup=tenement
+RemoveOnStop=yes
+FileDescriptorName=api
+Service=` + Service + `
+
+[Install]
+WantedBy=sockets.target
+`
 
 func socketUnit(name, bind string, port int) string {
 	address := strconv.Itoa(port)

@@ -25,6 +25,7 @@ type Launcher struct {
 	visitor *netns.Visitor
 	init    *os.File // nil when noInit says why
 	noInit  error
+	spared  bool // the kernel is told to spare this process when memory is short
 }
 
 // New prepares for starts. It succeeds without ten-init, so that what runs can
@@ -49,7 +50,7 @@ func New(cfg Config) (*Launcher, error) {
 	if err != nil {
 		return nil, fmt.Errorf("find the cgroups: %w", err)
 	}
-	l := &Launcher{cfg: cfg, boot: strings.TrimSpace(string(boot)), groups: groups.Tree(cfg.CgroupParent)}
+	l := &Launcher{cfg: cfg, boot: strings.TrimSpace(string(boot)), groups: groups.Tree(cfg.CgroupParent), spared: oomScore() < 0}
 	if l.null, err = os.OpenFile(os.DevNull, os.O_RDWR, 0); err != nil {
 		return nil, err
 	}

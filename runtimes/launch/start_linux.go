@@ -1,6 +1,7 @@
 package launch
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -270,11 +271,27 @@ func (s *start) commit(rec *record) error {
 		return &fault{"find", "ten-init", err}
 	}
 	s.init.start = st.start
+	if s.v.l.spared { // that is for the daemon alone
+		if err := os.WriteFile("/proc/"+strconv.Itoa(s.init.pid)+"/oom_score_adj", []byte("0"), 0); err != nil {
+			return &fault{"write", "oom_score_adj", cause(err)}
+		}
+	}
 	if err := rec.write(s.file, s.init); err != nil {
 		return &fault{"record", s.file.Name(), cause(err)}
 	}
 	// Init holds the same open file, and would keep it locked as long as it lives.
 	return unix.Flock(int(s.file.Fd()), unix.LOCK_UN)
+}
+
+// oomScore is what is added to the score by which the kernel chooses whom to
+// kill when memory is short; a negative one spares this process.
+func oomScore() int {
+	text, err := os.ReadFile("/proc/self/oom_score_adj")
+	if err != nil {
+		return 0
+	}
+	n, _ := strconv.Atoi(string(bytes.TrimSpace(text)))
+	return n
 }
 
 // outcome reads the socket to its end: nothing means that the program runs.

@@ -6,6 +6,7 @@
 //	NOOP_STATUS  the status it answers with, and no text
 //	NOOP_SICK    a file; while it exists the status is 503
 //	NOOP_DELAY   how long it waits before it listens
+//	NOOP_MEMORY  how many megabytes it writes to and keeps
 //
 // Called as "noop fail" it says so and exits 3.
 package main
@@ -24,6 +25,12 @@ func main() {
 	}
 	if d, err := time.ParseDuration(os.Getenv("NOOP_DELAY")); err == nil {
 		time.Sleep(d)
+	}
+	if mb, err := strconv.Atoi(os.Getenv("NOOP_MEMORY")); err == nil {
+		kept = make([]byte, mb<<20)
+		for i := 0; i < len(kept); i += 4096 {
+			kept[i] = byte(i >> 12)
+		}
 	}
 	network, address := "tcp", "127.0.0.1:"+os.Getenv("PORT")
 	if os.Getenv("NOOP_SOCKET") != "" {
@@ -61,6 +68,9 @@ func main() {
 		}()
 	}
 }
+
+// kept is what NOOP_MEMORY asks for.
+var kept []byte
 
 func answer(status, text string) []byte {
 	return []byte("HTTP/1.1 " + status + "\r\nContent-Length: " + strconv.Itoa(len(text)) + "\r\nConnection: close\r\n\r\n" + text)
