@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
 	"net/netip"
 	"strings"
 
 	"github.com/tenement/ten/host/router"
+	"github.com/tenement/ten/reconcile"
 	"github.com/tenement/ten/runtimes"
 )
 
@@ -38,6 +40,30 @@ func (f *frontDoor) listen(ctx context.Context, name, address string) (net.Liste
 		}
 	}
 	return l, nil
+}
+
+// runLoop runs the loop. After ten down nobody who connects may start the daemon again.
+func (f *frontDoor) runLoop(ctx context.Context, loop *reconcile.Loop) error {
+	err := loop.Run(ctx)
+	if err == nil && ctx.Err() == nil {
+		err = f.manager.Retire(ctx)
+	}
+	return err
+}
+
+// endWithHost stops the instances, in their own way and while there still is a
+// network, when it is the whole host that goes down. A frozen one would not even
+// hear that it has to end, and the host would wait for it.
+func (f *frontDoor) endWithHost(ctx context.Context, levels map[runtimes.Level]runtimes.Runtime) error {
+	if !f.manager.HostEnds(ctx) {
+		return nil
+	}
+	n, err := reconcile.StopAll(ctx, levels)
+	if err != nil {
+		return fmt.Errorf("stop the instances with the host: %w", err)
+	}
+	f.log.Info("instances stopped", "reason", fmt.Sprintf("the host goes down: %d of them", n))
+	return nil
 }
 
 // dialer connects to instances: into their own network where they have one, and to

@@ -154,7 +154,11 @@ func (e *env) installOptions(ctx context.Context, o installOptions) (install.Opt
 // carryOut does the steps in order beneath a root, or only prints them.
 func (e *env) carryOut(ctx context.Context, steps []install.Step, root string, dryRun bool) error {
 	root = e.abs(root)
+	changed := changes(steps, root)
 	for _, s := range steps {
+		if (s.Replaces != "" && !changed[s.Replaces]) || (s.Remove && !changed[s.Path]) {
+			continue
+		}
 		if _, err := fmt.Fprintln(e.stdout, s); err != nil {
 			return err
 		}
@@ -173,6 +177,19 @@ func (e *env) carryOut(ctx context.Context, steps []install.Step, root string, d
 		}
 	}
 	return nil
+}
+
+// changes are the files that are there, and will not be as they are.
+func changes(steps []install.Step, root string) map[string]bool {
+	changed := map[string]bool{}
+	for _, s := range steps {
+		if s.Path == "" || s.Dir || s.Keep {
+			continue
+		}
+		text, err := os.ReadFile(filepath.Join(root, s.Path))
+		changed[s.Path] = err == nil && (s.Remove || s.From != "" || string(text) != s.Text)
+	}
+	return changed
 }
 
 // do carries out one step.

@@ -164,11 +164,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	ctx, stop := context.WithCancel(ctx)
 	group.Go(func() error {
 		defer stop() // after ten down the rest goes too
-		err := loop.Run(ctx)
-		if err == nil && ctx.Err() == nil { // and what would start it again
-			err = door.manager.Retire(ctx)
-		}
-		return err
+		return door.runLoop(ctx, loop)
 	})
 	group.Go(func() error { return hear(ctx) })
 	known, err := tokens.New(ctx, tokenKeeper{st})
@@ -187,7 +183,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		return errors.Join(err, group.Wait())
 	}
 	log.Info("daemon started", "host", o.host, "reason", origin+" in "+dataDir)
-	return group.Wait()
+	return errors.Join(group.Wait(), door.endWithHost(context.WithoutCancel(ctx), levels))
 }
 
 // listenAPI takes the data directory and opens its socket, or has it from the

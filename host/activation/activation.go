@@ -131,19 +131,29 @@ func (m *Manager) Retire(ctx context.Context) error {
 	if m.notify == "" || unit == "" {
 		return nil
 	}
-	systemctl := func(args ...string) (string, error) {
-		out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
-		if err != nil {
-			return "", fmt.Errorf("systemctl %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
-		}
-		return string(out), nil
-	}
-	sockets, err := systemctl("show", "--property=TriggeredBy", "--value", unit)
+	sockets, err := systemctl(ctx, "show", "--property=TriggeredBy", "--value", unit)
 	if err != nil {
 		return err
 	}
-	_, err = systemctl(append([]string{"stop", "--no-block", unit}, strings.Fields(sockets)...)...)
+	_, err = systemctl(ctx, append([]string{"stop", "--no-block", unit}, strings.Fields(sockets)...)...)
 	return err
+}
+
+// HostEnds reports whether the whole host is on its way down.
+func (m *Manager) HostEnds(ctx context.Context) bool {
+	if m.notify == "" || unitOf(m.group) == "" {
+		return false
+	}
+	state, _ := systemctl(ctx, "is-system-running") // which fails while it says anything but "running"
+	return strings.TrimSpace(state) == "stopping"
+}
+
+func systemctl(ctx context.Context, args ...string) (string, error) {
+	out, err := exec.CommandContext(ctx, "systemctl", args...).CombinedOutput()
+	if err != nil {
+		err = fmt.Errorf("systemctl %s: %w: %s", args[0], err, strings.TrimSpace(string(out)))
+	}
+	return string(out), err
 }
 
 // unitOf gives the service of systemd's that a control group belongs to, or "".

@@ -264,7 +264,7 @@ func (c *Client) reachError(ctx context.Context, err error) error {
 		err = u.Err // its text repeats the made-up URL of the socket
 	}
 	if errors.Is(err, os.ErrPermission) {
-		return &Error{Code: CodeForbidden, Message: fmt.Sprintf("may not connect to %s", c.where), Hint: "run the command as the user of the daemon, or as root"}
+		return &Error{Code: CodeForbidden, Message: fmt.Sprintf("may not connect to %s", c.where), Hint: "run the command as the user of the daemon, or as root; members of its group (tenement, after ten install) may look"}
 	}
 	if op, ok := errors.AsType[*net.OpError](err); (ok && op.Op == "dial") || errors.Is(err, os.ErrNotExist) {
 		return &NotRunningError{Where: c.where, Err: err}

@@ -54,6 +54,9 @@ type Step struct {
 	Remove  bool
 	Command []string
 	Lenient bool // the command may fail: what it undoes may not be there
+	// Replaces is the file whose going, or becoming another, the command is for: it
+	// is left out where the file is not there, or stays as it is.
+	Replaces string
 }
 
 // String says the step in words.
@@ -88,25 +91,44 @@ func Plan(o Options) []Step {
 		Step{Path: "/etc/sysusers.d/tenement.conf", Text: sysusers, Mode: 0o644},
 		Step{Path: unitDir + "/" + Service, Text: serviceUnit(o), Mode: 0o644},
 	)
-	sockets := []string{apiSocket, httpSocket}
-	steps = append(steps,
-		Step{Path: unitDir + "/" + apiSocket, Text: apiSocketUnit, Mode: 0o644},
-		Step{Path: unitDir + "/" + httpSocket, Text: socketUnit("http", o.Bind, o.Port), Mode: 0o644})
-	if o.TLS {
-		sockets = append(sockets, httpsSocket)
-		steps = append(steps, Step{Path: unitDir + "/" + httpsSocket, Text: socketUnit("https", o.Bind, 443), Mode: 0o644})
+	units := []string{Service}
+	for _, u := range socketUnits(o) {
+		if u.text == "" { // an earlier install had it
+			steps = append(steps, forget(u.name), Step{Path: unitDir + "/" + u.name, Remove: true})
+			continue
+		}
+		units = append(units, u.name)
+		steps = append(steps, forget(u.name), Step{Path: unitDir + "/" + u.name, Text: u.text, Mode: 0o644})
 	}
+	// Starting the service starts its sockets first. Those that listen already, and
+	// as they should, go on: who connects meanwhile waits.
 	steps = append(steps,
 		Step{Command: []string{"systemd-sysusers", "tenement.conf"}},
 		Step{Command: []string{"systemctl", "daemon-reload"}},
-		Step{Command: append([]string{"systemctl", "enable", "--now"}, sockets...)},
-		Step{Command: []string{"systemctl", "enable", Service}},
+		Step{Command: append([]string{"systemctl", "enable"}, units...)},
 		Step{Command: []string{"systemctl", "restart", Service}},
 	)
 	if o.Caddy != "" {
 		steps = append(steps, Step{Path: caddyFile, Text: o.Caddy, Mode: 0o644}, Step{Command: []string{"systemctl", "reload-or-restart", "caddy"}})
 	}
 	return steps
+}
+
+// unit is a file of systemd's.
+type unit struct{ name, text string }
+
+// socketUnits are those that ten can have; one without text is not wanted.
+func socketUnits(o Options) []unit {
+	https := unit{name: httpsSocket}
+	if o.TLS {
+		https.text = socketUnit("https", o.Bind, 443)
+	}
+	return []unit{{apiSocket, apiSocketUnit}, {httpSocket, socketUnit("http", o.Bind, o.Port)}, https}
+}
+
+// forget stops a socket that is to listen elsewhere, or no more.
+func forget(name string) Step {
+	return Step{Command: []string{"systemctl", "disable", "--now", name}, Lenient: true, Replaces: unitDir + "/" + name}
 }
 
 // Undo is what takes the units away again. Config, data, credentials and the

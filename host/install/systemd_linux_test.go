@@ -54,6 +54,9 @@ func TestSystemd(t *testing.T) {
 		if boot, ok := strings.CutPrefix(line, "guest: passed "); ok {
 			passed[boot] = true
 		}
+		if strings.Contains(line, "systemd-shutdown") && strings.Contains(line, "Waiting for process") {
+			t.Errorf("instances hold up the end of the host: %s", line)
+		}
 	}
 	if err := qemu.Wait(); err != nil {
 		t.Errorf("the guest did not end by itself: %v", err)
