@@ -51,6 +51,7 @@ var layers = map[string][]string{
 	"export/terraform":     {"export", "schema", "export/docker", "export/hcl"},
 	"export/nomad":         {"export", "schema", "export/docker", "export/hcl"},
 	"export/pulumi":        {"export", "schema", "export/docker"},
+	"export/exporttest":    {"export", "schema", "proptest"},
 	"export/*":             {"export", "schema"},
 	"slum/operators/fly":   {"schema", "slum/*", "export/fly"},
 	"slum":                 {"schema", "slum/*"},

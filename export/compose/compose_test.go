@@ -18,7 +18,6 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -67,36 +66,19 @@ func TestComposeLoadsItBack(t *testing.T) {
 // TestEveryValueComesBack has Docker Compose's own loader read random exports.
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	exported := 0
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		exporttest.OddNames(t, m)
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			if _, refused := errors.AsType[*export.RefusedError](err); !refused {
-				t.Fatal(err)
+	exporttest.Property[*types.Project]{
+		Target: Target(), Layout: export.ContainerLayout("compose"), Edit: exporttest.OddNames,
+		Read: func(t *rapid.T, b export.Bundle) *types.Project {
+			p, err := loadProject(b.Files[0].Data)
+			if err != nil {
+				t.Fatalf("%v\n%s", err, b.Files[0].Data)
 			}
-			return
-		}
-		if m.InstanceCount() == 0 {
-			return // a project without services, which the loader refuses
-		}
-		exported++
-		p, err := loadProject(b.Files[0].Data)
-		if err != nil {
-			t.Fatalf("%v\n%s", err, b.Files[0].Data)
-		}
-		for _, s := range m.Services {
-			for _, id := range s.Instances {
-				want, err := export.Resolve(m, s, id, export.ContainerLayout("compose"))
-				if err != nil {
-					t.Fatal(err)
-				}
-				sameService(t, p.Services[s.Name+"-"+id], want)
-			}
-		}
-	})
-	t.Logf("%d models were exported; the others were refused", exported)
+			return p
+		},
+		Compare: func(t *rapid.T, _ *schema.Model, want export.Instance, p *types.Project) {
+			sameService(t, p.Services[want.Service.Name+"-"+want.ID], want)
+		},
+	}.Check(t)
 }
 
 func sameService(t *rapid.T, c types.ServiceConfig, want export.Instance) {
@@ -159,15 +141,6 @@ func TestNoNetwork(t *testing.T) {
 	c := p.Services["web-prod"]
 	if len(c.Networks) != 1 || !p.Networks["web-prod"].Internal || len(c.Ports) != 0 || p.Services["job-prod"].NetworkMode != "none" {
 		t.Errorf("web has %v of %v and ports %v, job %q", c.Networks, p.Networks, c.Ports, p.Services["job-prod"].NetworkMode)
-	}
-}
-
-func BenchmarkExport1000(b *testing.B) {
-	m := exporttest.Big(1000)
-	for b.Loop() {
-		if _, _, err := export.Run(Target(), m, exporttest.Options()); err != nil {
-			b.Fatal(err)
-		}
 	}
 }
 

@@ -13,7 +13,6 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -33,45 +32,33 @@ func layout() export.Layout { return export.ContainerLayout("fly") }
 // own splitter.
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	exported := 0
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		exporttest.OddNames(t, m)
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			if _, refused := errors.AsType[*export.RefusedError](err); !refused {
+	exporttest.Property[export.Bundle]{
+		Target: Target(), Layout: layout(), Edit: exporttest.OddNames,
+		Read: func(_ *rapid.T, b export.Bundle) export.Bundle { return b },
+		Compare: func(t *rapid.T, _ *schema.Model, want export.Instance, b export.Bundle) {
+			c, err := read(b, want.Service.Name+"-"+want.ID)
+			if err != nil {
 				t.Fatal(err)
 			}
-			return
-		}
-		exported++
-		for _, s := range m.Services {
-			for _, id := range s.Instances {
-				want, err := export.Resolve(m, s, id, layout())
-				if err != nil {
-					t.Fatal(err)
-				}
-				c, err := read(b, s.Name+"-"+id)
-				if err != nil {
-					t.Fatal(err)
-				}
-				argv, err := shlex.Split(c.Processes[group])
-				if err != nil || !slices.Equal(argv, want.Argv) {
-					t.Fatalf("argv came back as %q, want %q (%v)", argv, want.Argv, err)
-				}
-				if !maps.Equal(c.Env, want.Env) {
-					t.Fatalf("env came back as %q, want %q", c.Env, want.Env)
-				}
-				if s.StoragePersist && (len(c.Mounts) != 1 || c.Mounts[0].Destination != want.Data) {
-					t.Fatalf("data came back as %+v, want %q", c.Mounts, want.Data)
-				}
-				if c.Experimental != nil && !slices.Equal(c.Experimental.Exec, want.Argv) {
-					t.Fatalf("exec came back as %q", c.Experimental.Exec)
-				}
-			}
-		}
-	})
-	t.Logf("%d models were exported; the others were refused", exported)
+			sameConfig(t, c, want)
+		},
+	}.Check(t)
+}
+
+func sameConfig(t *rapid.T, c Config, want export.Instance) {
+	argv, err := shlex.Split(c.Processes[group])
+	if err != nil || !slices.Equal(argv, want.Argv) {
+		t.Fatalf("argv came back as %q, want %q (%v)", argv, want.Argv, err)
+	}
+	if !maps.Equal(c.Env, want.Env) {
+		t.Fatalf("env came back as %q, want %q", c.Env, want.Env)
+	}
+	if want.Service.StoragePersist && (len(c.Mounts) != 1 || c.Mounts[0].Destination != want.Data) {
+		t.Fatalf("data came back as %+v, want %q", c.Mounts, want.Data)
+	}
+	if c.Experimental != nil && !slices.Equal(c.Experimental.Exec, want.Argv) {
+		t.Fatalf("exec came back as %q", c.Experimental.Exec)
+	}
 }
 
 func TestRefusals(t *testing.T) {
@@ -138,14 +125,5 @@ func TestChoices(t *testing.T) {
 	}
 	if c, err := read(private, "db-prod"); err != nil || c.HTTPService != nil || c.Checks["alive"] == nil {
 		t.Errorf("what nobody routes to is public: %+v, %v", c, err)
-	}
-}
-
-func BenchmarkExport1000(b *testing.B) {
-	m := exporttest.Big(1000)
-	for b.Loop() {
-		if _, _, err := export.Run(Target(), m, exporttest.Options()); err != nil {
-			b.Fatal(err)
-		}
 	}
 }

@@ -13,6 +13,7 @@ import (
 
 	"github.com/tenement/ten/export/exporttest"
 	tenhcl "github.com/tenement/ten/export/hcl"
+	"github.com/tenement/ten/proptest"
 )
 
 // exact is a text that HCL gives back as it was written.
@@ -34,7 +35,7 @@ func parse(t *rapid.T, data []byte) *hclsyntax.Body {
 
 func TestQuotesAsTheLanguageDoes(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		s := exact().Draw(t, "text")
 		if got, want := tenhcl.Quote(s), string(hclwrite.TokensForValue(cty.StringVal(s)).Bytes()); got != want {
 			t.Fatalf("%q is written %s, want %s", s, got, want)
@@ -49,7 +50,7 @@ func TestQuotesAsTheLanguageDoes(t *testing.T) {
 // TestLayoutIsTheFormatters writes files at random and reads back what is in them.
 func TestLayoutIsTheFormatters(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		var w tenhcl.Writer
 		want := map[string]cty.Value{}
 		w.Comment("first")
@@ -119,7 +120,7 @@ func object(m map[string]string) cty.Value {
 // object, and those that look like values.
 func TestForIsAKeyToo(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	proptest.Check(t, func(t *rapid.T) {
 		m := rapid.MapOfN(rapid.SampledFrom([]string{"for", "if", "in", "null", "true", "false", "é", "e", "日本", "a.b", ""}), exact(), 1, 6).Draw(t, "map")
 		var w tenhcl.Writer
 		w.Map("m", m)

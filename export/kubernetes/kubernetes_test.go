@@ -23,7 +23,6 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -168,24 +167,11 @@ func expand(s string, vars map[string]string) string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			if refused, ok := errors.AsType[*export.RefusedError](err); !ok || refused.Why == "" || refused.Nearest == "" {
-				t.Fatalf("refused without a way out: %v", err)
-			}
-			return
-		}
-		c := read(t, b)
-		all, _, err := export.Instances(m, export.ContainerLayout("kubernetes"))
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		for _, in := range all {
-			compare(t, m, in, c)
-		}
-	})
+	exporttest.Property[cluster]{
+		Target: Target(), Layout: export.ContainerLayout("kubernetes"),
+		Read:    func(t *rapid.T, b export.Bundle) cluster { return read(t, b) },
+		Compare: func(t *rapid.T, m *schema.Model, in export.Instance, c cluster) { compare(t, m, in, c) },
+	}.Check(t)
 }
 
 func compare(t fataler, m *schema.Model, in export.Instance, c cluster) {

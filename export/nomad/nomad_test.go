@@ -18,7 +18,6 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -160,27 +159,18 @@ func values(t fataler, body *hclsyntax.Body, name string) []string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		if rapid.Bool().Draw(t, "tame") { // else most models are refused for ${ and odd names
-			tame(m)
-		}
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			if refused, ok := errors.AsType[*export.RefusedError](err); !ok || refused.Why == "" || refused.Nearest == "" {
-				t.Fatalf("refused without a way out: %v", err)
+	exporttest.Property[map[string]*hclsyntax.Body]{
+		Target: Target(), Layout: export.ContainerLayout("nomad"),
+		Edit: func(t *rapid.T, m *schema.Model) {
+			if rapid.Bool().Draw(t, "tame") { // else most models are refused for ${ and odd names
+				tame(m)
 			}
-			return
-		}
-		jobs := read(t, b)
-		all, _, err := export.Instances(m, export.ContainerLayout("nomad"))
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		for _, in := range all {
+		},
+		Read: func(t *rapid.T, b export.Bundle) map[string]*hclsyntax.Body { return read(t, b) },
+		Compare: func(t *rapid.T, _ *schema.Model, in export.Instance, jobs map[string]*hclsyntax.Body) {
 			compare(t, in, jobs)
-		}
-	})
+		},
+	}.Check(t)
 }
 
 // tame takes out of a model what Nomad would fill in.

@@ -15,7 +15,6 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -92,24 +91,13 @@ func interpolate(t fataler, s string) string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			if refused, ok := errors.AsType[*export.RefusedError](err); !ok || refused.Why == "" || refused.Nearest == "" {
-				t.Fatalf("refused without a way out: %v", err)
-			}
-			return
-		}
-		made := load(t, b)
-		all, _, err := export.Instances(m, export.ContainerLayout("pulumi"))
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		for _, in := range all {
+	exporttest.Property[map[string]readResource]{
+		Target: Target(), Layout: export.ContainerLayout("pulumi"),
+		Read: func(t *rapid.T, b export.Bundle) map[string]readResource { return load(t, b) },
+		Compare: func(t *rapid.T, _ *schema.Model, in export.Instance, made map[string]readResource) {
 			compare(t, in, made)
-		}
-	})
+		},
+	}.Check(t)
 }
 
 func compare(t fataler, in export.Instance, made map[string]readResource) {

@@ -3,15 +3,10 @@ package terraform
 import (
 	"testing"
 
-	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/exporttest"
 )
 
+// Bar: 2 s. BenchmarkExport1000 of cmd/ten has the whole command and its memory.
 func BenchmarkExport1000(b *testing.B) {
-	m := exporttest.Big(1000)
-	for b.Loop() {
-		if _, _, err := export.Run(Target(), m, exporttest.Options()); err != nil {
-			b.Fatal(err)
-		}
-	}
+	exporttest.Bench(b, Target(), exporttest.Big(1000))
 }

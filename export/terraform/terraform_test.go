@@ -18,7 +18,6 @@ import (
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
 	"github.com/tenement/ten/export/exporttest"
-	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -98,25 +97,11 @@ func flat(v cty.Value) []string {
 
 func TestEveryValueComesBack(t *testing.T) {
 	t.Parallel()
-	proptest.Check(t, func(t *rapid.T) {
-		m := exporttest.Random().Draw(t, "model")
-		b, _, err := export.Run(Target(), m, exporttest.Options())
-		if err != nil {
-			refused, ok := errors.AsType[*export.RefusedError](err)
-			if !ok || refused.Why == "" || refused.Nearest == "" {
-				t.Fatalf("refused without a way out: %v", err)
-			}
-			return
-		}
-		blocks := parse(t, b)
-		all, _, err := export.Instances(m, export.ContainerLayout("terraform"))
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-		for _, in := range all {
-			compare(t, m, in, blocks)
-		}
-	})
+	exporttest.Property[map[string]*hclsyntax.Block]{
+		Target: Target(), Layout: export.ContainerLayout("terraform"),
+		Read:    func(t *rapid.T, b export.Bundle) map[string]*hclsyntax.Block { return parse(t, b) },
+		Compare: compare,
+	}.Check(t)
 }
 
 // compare holds what came back against the instance, not against what the writer
