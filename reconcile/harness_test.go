@@ -217,7 +217,9 @@ func (m *machine) awaitFor(most time.Duration, what string, ok func() bool) {
 	m.t.Helper()
 	began := time.Now()
 	for step := 5 * time.Millisecond; !ok(); time.Sleep(step) {
-		if time.Since(began) > time.Second/2 {
+		if waited := time.Since(began); waited > 20*time.Second {
+			step = 500 * time.Millisecond
+		} else if waited > time.Second/2 {
 			step = 50 * time.Millisecond
 		}
 		if time.Since(began) > most {

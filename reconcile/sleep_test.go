@@ -94,11 +94,11 @@ func sleepsAndWakes(t *testing.T, m *machine, frozen bool, how func(*schema.Serv
 	if err != nil || len(why.Pending) != 0 || why.Past[0].Action != string(plan.OpSleep) || !strings.Contains(why.Past[0].Reason, "no request for 5m0s") {
 		t.Errorf("why: %+v %v", why, err)
 	}
-	time.Sleep(time.Hour)
+	time.Sleep(long)
 	m.stop()
 	m.start()
 	m.settles("r1")
-	time.Sleep(time.Hour)
+	time.Sleep(long)
 	m.asleep("web:a") // a restart of the daemon does not wake it
 	starts := m.starts("web")
 	m.push("r2", services[0], service("web", idle(5*time.Minute), how, func(s *schema.Service) { s.MinHealthy = time.Second }))
@@ -185,7 +185,7 @@ func TestWhoMayNotSleep(t *testing.T) {
 				m.push("r1", service("web", idle(time.Minute), test.change))
 				m.settles("r1")
 				test.during(m)
-				time.Sleep(2 * time.Hour)
+				time.Sleep(2 * long)
 				if m.phase("web:a") != runtimes.Running || m.starts("web") != 1 {
 					t.Errorf("it is %s after %d starts", m.phase("web:a"), m.starts("web"))
 				}
@@ -217,7 +217,7 @@ func TestMinRunningKeepsSome(t *testing.T) {
 		m.push("r2", service("web", ids("a", "b", "c"), idle(10*time.Minute), keep(2)))
 		m.settles("r2")
 		m.await("two are awake", func() bool { return len(m.alive()) == 2 })
-		time.Sleep(time.Hour)
+		time.Sleep(long)
 		m.oneOfEach("web:a", "web:b")
 		m.push("r3", service("web", ids("a", "b", "c")))
 		m.settles("r3")

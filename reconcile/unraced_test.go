@@ -2,4 +2,8 @@
 
 package reconcile
 
+import "time"
+
 const raced = false
+
+const long = time.Hour
