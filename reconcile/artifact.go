@@ -163,7 +163,8 @@ func (l *Loop) runBuild(ctx context.Context, d *desired, s *schema.Service, id r
 	return exit, err
 }
 
-// bind completes a spec with a generation, a free port and a socket path.
+// bind completes a spec with a generation, a free port and a socket path. What is
+// handed its socket on a port that was asked for by number gets no other.
 func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec) (runtimes.Spec, error) {
 	generation, err := l.cfg.Store.NextGeneration(ctx)
 	if err != nil {
@@ -176,7 +177,7 @@ func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec)
 		}
 	}
 	socket := s.Socket
-	if socket == "" {
+	if socket == "" && !(s.ListenFDs && s.Port != 0) {
 		dir := l.socketDir(generation)
 		if err := os.MkdirAll(dir, 0o755); err != nil {
 			return runtimes.Spec{}, fmt.Errorf("socket directory: %w", err)

@@ -114,6 +114,9 @@ func (d *door) says(id runtimes.ID) {
 	d.busy[id] = true
 }
 
+// isReady reports what m.ready says of a service.
+func (d *door) isReady(key runtimes.Key) bool { return d.m.ready[key.Service] }
+
 func (d *door) isBusy(key runtimes.Key) bool {
 	d.mu.Lock()
 	defer d.mu.Unlock()

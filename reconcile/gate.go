@@ -20,7 +20,9 @@ const (
 )
 
 // gate waits until an incarnation is ready and has stayed healthy for the
-// service's min_healthy. It fails as soon as the program ends, when
+// service's min_healthy. A socket that was handed to the program takes
+// connections in before that does anything, so where there is no health to ask
+// for, the program has to say that it is ready or to live for a moment. It fails as soon as the program ends, when
 // startup_timeout is over, or when health is lost on the way. Of one that was
 // woken only the first is asked, that it accepts: a request waits, and its
 // revision has proved itself before.
@@ -49,12 +51,34 @@ func (l *Loop) gate(ctx context.Context, d *desired, key runtimes.Key, woken boo
 	if woken {
 		return l.steady(ctx, t, 0, func() error { return nil })
 	}
+	if s.ListenFDs && s.Health == "" {
+		if err := l.begins(ctx, t); err != nil {
+			return err
+		}
+	}
 	return l.steady(ctx, t, s.MinHealthy, func() error {
 		if r := l.cfg.Prober.Probe(ctx, l.target(s, t)); !r.Healthy && ctx.Err() == nil {
 			return fmt.Errorf("was healthy, then not: %s", r.Text)
 		}
 		return nil
 	})
+}
+
+// begins waits until a program said that it is ready, or has lived for gateAlive.
+func (l *Loop) begins(ctx context.Context, t *tracked) error {
+	lived := time.After(gateAlive)
+	for l.cfg.Ready == nil || !l.cfg.Ready(t.key) {
+		select {
+		case <-t.ended:
+			return &endedError{t.exit, " before it was ready"}
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		case <-lived:
+			return nil
+		case <-time.After(gateAlive / 50):
+		}
+	}
+	return nil
 }
 
 // ready waits for the first answer, the program's end, or startup_timeout.

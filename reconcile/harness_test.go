@@ -35,6 +35,7 @@ type machine struct {
 	probes *probes
 	lists  atomic.Int64 // calls of List
 	daemon *daemon
+	ready  map[string]bool // services whose instances say that they are ready
 
 	mu       sync.Mutex
 	hook     func(when string, key runtimes.Key)
@@ -120,7 +121,7 @@ func (m *machine) start() {
 		Log:      slog.New(slog.NewTextHandler(m, &slog.HandlerOptions{Level: slog.LevelDebug})),
 		FreePort: m.freePort,
 		OpenDir:  m.feed.open,
-		Publish:  front.publish, Traffic: front, Busy: front.isBusy,
+		Publish:  front.publish, Traffic: front, Busy: front.isBusy, Ready: front.isReady,
 	})
 	m.daemon, m.door = d, front
 	go func() {

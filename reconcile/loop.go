@@ -87,7 +87,7 @@ type Traffic interface {
 	Outcome(key runtimes.Key) (answered, failed uint64)
 }
 
-// Config is all a Loop needs. Every field is required except Publish, Traffic and Busy.
+// Config is all a Loop needs. Every field is required except Publish, Traffic, Busy and Ready.
 type Config struct {
 	Host     string // name of this host
 	DataDir  string // absolute
@@ -114,6 +114,8 @@ type Config struct {
 	// Busy reports that an incarnation said itself that it is in the middle of
 	// something, and is not to be put to sleep; nil where nobody can say so.
 	Busy func(runtimes.Key) bool
+	// Ready reports that an incarnation said itself that it is; nil where nobody can.
+	Ready func(runtimes.Key) bool
 }
 
 // Loop reconciles one host. Make it with New, start it with Run.

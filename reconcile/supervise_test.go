@@ -186,6 +186,44 @@ func TestChangesAreTold(t *testing.T) {
 	})
 }
 
+// TestAHandedSocketIsNoProof: the kernel answers on a socket that was handed to a
+// program before that does anything. It has to say that it is ready, or to live.
+func TestAHandedSocketIsNoProof(t *testing.T) {
+	handed := func(s *schema.Service) { s.ListenFDs = true }
+	for name, tt := range map[string]struct {
+		program fake.Program
+		health  string
+		ready   bool
+		takes   time.Duration // at most
+		least   time.Duration
+		held    bool
+	}{
+		"lives":               {least: gateAlive, takes: 2 * gateAlive},
+		"says that it is":     {ready: true, takes: gateAlive / 2},
+		"has a health to ask": {health: "/", takes: gateAlive / 2},
+		"ends before long":    {program: fake.Program{Exit: &crashed, RunFor: gateAlive / 2}, held: true, takes: time.Minute},
+		"says so and ends":    {program: fake.Program{Exit: &crashed, RunFor: time.Millisecond}, held: true, takes: time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			onMachine(t, func(t *testing.T, m *machine) {
+				m.ready = map[string]bool{"web": tt.ready}
+				m.start()
+				m.world.SetScript(func(runtimes.Spec) fake.Program { return tt.program })
+				began := time.Now()
+				m.push("r1", service("web", handed, func(s *schema.Service) { s.Health = tt.health }))
+				if tt.held {
+					m.await("it is not taken for good", func() bool { return m.status().State == api.Held || m.status().State == api.Blocked })
+				} else {
+					m.settles("r1")
+				}
+				if took := time.Since(began); took < tt.least || took > tt.takes {
+					t.Errorf("it took %s, want %s to %s", took, tt.least, tt.takes)
+				}
+			})
+		})
+	}
+}
+
 // TestADoubtIsDegraded: one or two failed probes are told and do nothing; an
 // answer takes the doubt back.
 func TestADoubtIsDegraded(t *testing.T) {

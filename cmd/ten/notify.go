@@ -23,13 +23,19 @@ func notifyDir(dataDir string) string {
 	return dir
 }
 
-// hearInstances opens that socket. It gives who is busy, and what hears until its
-// context ends.
-func hearInstances(dataDir string, levels map[runtimes.Level]runtimes.Runtime, log *slog.Logger) (busy func(runtimes.Key) bool, run func(context.Context) error, err error) {
+// hears is what is known of what instances said. Its functions are nil where they
+// can't say anything, but for run, which hears them until its context ends.
+type hears struct {
+	busy, ready func(runtimes.Key) bool
+	run         func(context.Context) error
+}
+
+// hearInstances opens that socket.
+func hearInstances(dataDir string, levels map[runtimes.Level]runtimes.Runtime, log *slog.Logger) (hears, error) {
 	dir := notifyDir(dataDir)
 	if dir == "" {
 		log.Warn("instances cannot say that they are busy", "reason", "the data directory's path is too long for a socket in it")
-		return nil, func(context.Context) error { return nil }, nil
+		return hears{run: func(context.Context) error { return nil }}, nil
 	}
 	owner := func(pid int) (runtimes.Key, bool) {
 		for _, level := range levels {
@@ -54,13 +60,13 @@ func hearInstances(dataDir string, levels map[runtimes.Level]runtimes.Runtime, l
 		Owner: owner, Has: has, Log: log,
 	})
 	if err != nil {
-		return nil, nil, err
+		return hears{}, err
 	}
-	run = func(ctx context.Context) error {
+	run := func(ctx context.Context) error {
 		if err := l.Run(ctx); ctx.Err() == nil {
 			return err
 		}
 		return nil
 	}
-	return l.Busy, run, nil
+	return hears{busy: l.Busy, ready: func(key runtimes.Key) bool { return l.Said(key).Ready }, run: run}, nil
 }

@@ -139,7 +139,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		return err
 	}
 	defer closeLevels()
-	busy, hear, err := hearInstances(dataDir, levels, log)
+	heard, err := hearInstances(dataDir, levels, log)
 	if err != nil {
 		return err
 	}
@@ -152,7 +152,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	loop := reconcile.New(reconcile.Config{
 		Host: o.host, DataDir: dataDir, Version: buildVersion(), Origin: origin,
 		Source: from, Loader: load.New(load.Config{Eval: evalChild, CacheDir: filepath.Join(inner, "verdicts")}), Store: st, Runtimes: levels,
-		Prober: probe.Prober{}, Output: output, Log: log, Busy: busy,
+		Prober: probe.Prober{}, Output: output, Log: log, Busy: heard.busy, Ready: heard.ready,
 		FreePort: func(used map[int]bool) (int, error) { return probe.FreePort(firstPort, lastPort, used) },
 		OpenDir: func(dir string) (*source.Snapshot, error) {
 			return source.OpenDir(dir, source.DirOptions{Exclude: []string{dataDir}})
@@ -166,7 +166,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 		defer stop() // after ten down the rest goes too
 		return door.runLoop(ctx, loop)
 	})
-	group.Go(func() error { return hear(ctx) })
+	group.Go(func() error { return heard.run(ctx) })
 	known, err := tokens.New(ctx, tokenKeeper{st})
 	if err != nil {
 		stop()
