@@ -45,20 +45,21 @@ func TestTofu(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for old, bad := range map[string]string{
-		`restart       = "always"`: `restart       = "sometimes"`,
-		"stop_timeout":             "stop_timeouts",
-		"docker_image.web.":        "docker_image.wob.",
+	for old, broken := range map[string]struct{ text, said string }{
+		`restart       = "always"`: {`restart       = "sometimes"`, "restart"},
+		"stop_timeout":             {"stop_timeouts", `"stop_timeouts"`},
+		"docker_image.web.":        {"docker_image.wob.", `"wob"`},
+		"[\"ALL\"]":                {"{}", "drop"},
 	} {
-		broken := strings.Replace(string(good), old, bad, 1)
-		if broken == string(good) {
+		bad := strings.Replace(string(good), old, broken.text, 1)
+		if bad == string(good) {
 			t.Fatalf("no %s in the export", old)
 		}
-		if err := os.WriteFile(services, []byte(broken), 0o644); err != nil {
+		if err := os.WriteFile(services, []byte(bad), 0o644); err != nil {
 			t.Fatal(err)
 		}
-		if said := tofu.run(false, "validate", "-no-color"); said == "" {
-			t.Errorf("%s went through", bad)
+		if said := tofu.run(false, "validate", "-no-color"); !strings.Contains(said, broken.said) {
+			t.Errorf("%s is not what is wrong:\n%s", broken.text, said)
 		}
 	}
 }
