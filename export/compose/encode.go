@@ -31,15 +31,18 @@ func encode(p *types.Project) ([]byte, error) {
 		return nil, fmt.Errorf("the encoder writes no services as %q", frame)
 	}
 	out := slices.Concat([]byte(header), head, []byte(servicesKey))
-	for names := range slices.Chunk(slices.Sorted(maps.Keys(p.Services)), chunk) {
+	chunks := slices.Collect(slices.Chunk(slices.Sorted(maps.Keys(p.Services)), chunk))
+	parts, err := export.EachYAML(len(chunks), func(i int) ([]byte, error) {
 		part := types.Project{Services: types.Services{}}
-		for _, name := range names {
+		for _, name := range chunks[i] {
 			part.Services[name] = p.Services[name]
 		}
-		data, err := export.YAML(part)
-		if err != nil {
-			return nil, err
-		}
+		return export.YAML(part)
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, data := range parts {
 		lines, ok := bytes.CutPrefix(data, []byte(servicesKey))
 		if !ok {
 			return nil, fmt.Errorf("the encoder begins services with %.40q", data)

@@ -107,23 +107,17 @@ func (e *exporter) prepare(all []export.Instance) error {
 	return nil
 }
 
+// manifest is a file of objects.
+type manifest struct {
+	name    string
+	objects []any
+}
+
 // files are all files, not sorted.
 func (e *exporter) files() ([]export.File, error) {
-	var files []export.File
-	list := kustomization{APIVersion: "kustomize.config.k8s.io/v1beta1", Kind: "Kustomization"}
-	add := func(name string, objects ...any) error {
-		data, err := encode(objects)
-		if err != nil {
-			return fmt.Errorf("export kubernetes: %s: %w", name, err)
-		}
-		files = append(files, export.File{Path: name, Data: data})
-		list.Resources = append(list.Resources, name)
-		return nil
-	}
 	space := object{APIVersion: "v1", Kind: "Namespace", Metadata: meta{Name: e.opts.Project, Labels: e.labels("", "")}}
-	if err := add("namespace.yaml", space); err != nil {
-		return nil, err
-	}
+	manifests := []manifest{{"namespace.yaml", []any{space}}}
+	var files []export.File
 	for _, s := range e.model.Services {
 		sv := e.services[s.Name]
 		if sv == nil {
@@ -132,32 +126,48 @@ func (e *exporter) files() ([]export.File, error) {
 		if sv.image.Dockerfile == "" {
 			files = append(files, export.File{Path: dockerfile(s.Name), Data: sv.image.Generated})
 		}
-		var objects []any
+		m := manifest{name: "services/" + s.Name + ".yaml"}
 		for _, in := range sv.members {
 			made, err := e.objects(in, sv)
 			if err != nil {
 				return nil, err
 			}
-			objects = append(objects, made...)
+			m.objects = append(m.objects, made...)
 		}
-		if err := add("services/"+s.Name+".yaml", objects...); err != nil {
-			return nil, err
-		}
+		manifests = append(manifests, m)
 	}
 	routes, err := e.routes()
 	if err != nil {
 		return nil, err
 	}
 	if len(routes) > 0 {
-		if err := add("routes.yaml", routes...); err != nil {
-			return nil, err
+		manifests = append(manifests, manifest{"routes.yaml", routes})
+	}
+	list := kustomization{APIVersion: "kustomize.config.k8s.io/v1beta1", Kind: "Kustomization"}
+	for _, m := range manifests {
+		list.Resources = append(list.Resources, m.name)
+	}
+	written, err := encode(append(manifests, manifest{"kustomization.yaml", []any{list}}))
+	return append(files, written...), err
+}
+
+// encode writes manifests, the objects of each one after the other.
+func encode(manifests []manifest) ([]export.File, error) {
+	documents, err := export.EachYAML(len(manifests), func(i int) ([]byte, error) {
+		data, err := export.YAML(manifests[i].objects...)
+		if err != nil {
+			return nil, fmt.Errorf("export kubernetes: %s: %w", manifests[i].name, err)
 		}
-	}
-	data, err := encode([]any{list})
+		return data, nil
+	})
 	if err != nil {
-		return nil, fmt.Errorf("export kubernetes: %w", err)
+		return nil, err
 	}
-	return append(files, export.File{Path: "kustomization.yaml", Data: data}), nil
+	files := make([]export.File, len(manifests))
+	for i, m := range manifests {
+		files[i] = export.File{Path: m.name, Data: slices.Concat([]byte(header), documents[i])}
+	}
+	return files, nil
 }
 
 func dockerfile(service string) string { return "images/" + service + ".Dockerfile" }
@@ -180,12 +190,6 @@ func (e *exporter) steps() []string {
 		}
 	}
 	return append(steps, "kubectl apply --kustomize .", shellquote.Join("kubectl", "--namespace", e.opts.Project, "rollout", "restart", "deployment"))
-}
-
-// encode writes documents, one after the other.
-func encode(objects []any) ([]byte, error) {
-	documents, err := export.YAML(objects...)
-	return slices.Concat([]byte(header), documents), err
 }
 
 func (e *exporter) lose(s *schema.Service, field, value string, kind export.Kind, why, instead string) {

@@ -50,7 +50,7 @@ type options struct {
 	RetainOnDelete bool     `yaml:"retainOnDelete,omitempty"`
 }
 
-type named struct {
+type onlyName struct {
 	Name text `yaml:"name"`
 }
 

@@ -8,6 +8,7 @@ import (
 	"bytes"
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"github.com/tenement/ten/export"
@@ -62,16 +63,16 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
-	w := newWriter(project{Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them"})
-	add := w.add
+	var all []named
+	add := func(name string, r resource) { all = append(all, named{name, r}) }
 	add("Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}})
-	add(NetworkName, resource{Type: "docker:Network", Properties: named{Name: text(host.Project)}})
+	add(NetworkName, resource{Type: "docker:Network", Properties: onlyName{Name: text(host.Project)}})
 	for _, image := range host.Images {
 		add(ImageName(image.Service), resource{Type: "docker:Image", Properties: imageOf(image, o)})
 	}
 	for _, c := range host.Containers {
 		if c.Volume != "" {
-			add(VolumeName(c.Key), resource{Type: "docker:Volume", Properties: named{Name: text(c.Volume)}, Options: &options{RetainOnDelete: true}})
+			add(VolumeName(c.Key), resource{Type: "docker:Volume", Properties: onlyName{Name: text(c.Volume)}, Options: &options{RetainOnDelete: true}})
 		}
 		r := resource{Type: "docker:Container", Properties: containerOf(c)}
 		for _, key := range c.DependsOn {
@@ -82,11 +83,12 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		}
 		add(c.Key, r)
 	}
-	if w.err != nil {
-		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", w.err)
+	data, err := encode(project{Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them"}, all)
+	if err != nil {
+		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", err)
 	}
 	return export.Bundle{
-		Files: append(host.Files(), export.File{Path: file, Data: w.buf.Bytes()}),
+		Files: append(host.Files(), export.File{Path: file, Data: data}),
 		Steps: []string{"pulumi stack init dev", "pulumi up"},
 	}, losses, nil
 }
@@ -109,32 +111,31 @@ func Dockerfile(image docker.Image, o export.Options) string {
 	return path.Join(image.BuildContext(o), path.Base(image.Dockerfile))
 }
 
-// writer writes a project a resource at a time: as one document, a large project
-// would be some 400 MB of nodes.
-type writer struct {
-	buf bytes.Buffer
-	err error // the first one
+// named is a resource by its name.
+type named struct {
+	name string
+	resource
 }
 
-func newWriter(p project) *writer {
-	w := &writer{}
-	w.buf.WriteString(header)
-	w.encode("", p)
-	w.buf.WriteString("resources:\n")
-	return w
-}
-
-func (w *writer) add(name string, r resource) { w.encode("  ", map[string]resource{name: r}) }
-
-// encode writes a value, indented. No text in it goes over several lines: those
-// of the config are in double quotes.
-func (w *writer) encode(indent string, v any) {
-	one, err := export.YAML(v)
-	if err != nil && w.err == nil {
-		w.err = err
+// encode writes a project a resource at a time: as one document, a large project
+// would be some 400 MB of nodes. No text in it goes over several lines: those of
+// the config are in double quotes.
+func encode(p project, all []named) ([]byte, error) {
+	head, err := export.YAML(p)
+	if err != nil {
+		return nil, err
 	}
-	for line := range bytes.Lines(one) {
-		w.buf.WriteString(indent)
-		w.buf.Write(line)
+	parts, err := export.EachYAML(len(all), func(i int) ([]byte, error) {
+		return export.YAML(map[string]resource{all[i].name: all[i].resource})
+	})
+	if err != nil {
+		return nil, err
 	}
+	out := slices.Concat([]byte(header), head, []byte("resources:\n"))
+	for _, part := range parts {
+		for line := range bytes.Lines(part) {
+			out = append(append(out, "  "...), line...)
+		}
+	}
+	return out, nil
 }
