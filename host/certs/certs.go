@@ -43,7 +43,8 @@ type Settings struct {
 	DNSProvider string
 	Files       map[string]string // certificate file to key file
 	Dir         string            // where certificates are kept, made 0700
-	// Host and the ports are where the front door listens, for challenges.
+	// Host and the ports are where the front door listens, for challenges; without
+	// an HTTPPort there are none by HTTP.
 	Host                string
 	HTTPPort, HTTPSPort int
 }
@@ -217,6 +218,8 @@ func (s *Store) config(st *state, roots *x509.CertPool, dns *certmagic.DNS01Solv
 	issuer := certmagic.ACMEIssuer{
 		CA: want.Authority, Email: want.Email, Agreed: true, TrustedRoots: roots, Logger: silent(),
 		ListenHost: want.Host, AltHTTPPort: want.HTTPPort, AltTLSALPNPort: want.HTTPSPort,
+		// Else it would open port 80 by itself: nobody asked for that.
+		DisableHTTPChallenge: want.HTTPPort == 0,
 	}
 	if dns != nil {
 		issuer.DNS01Solver = dns

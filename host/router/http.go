@@ -71,10 +71,12 @@ func (r *Router) exchange(w http.ResponseWriter, req *http.Request, m *Match) {
 	t := &transit{match: m, cancel: cancel, began: r.clock.exact()}
 	r.enter(t)
 	defer r.leave(t)
+	defer func() { // the proxy panics where a client leaves
+		if b := t.at.Load(); b != nil {
+			b.leave(r.clock.load())
+		}
+	}()
 	r.proxy.ServeHTTP(w, req.WithContext(context.WithValue(ctx, transitKey{}, t)))
-	if b := t.at.Load(); b != nil {
-		b.leave(r.clock.load())
-	}
 }
 
 func (t *transit) sweep(now int64) {
