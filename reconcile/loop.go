@@ -384,6 +384,9 @@ func (l *Loop) dropBuilds(ctx context.Context) error {
 // errOver answers those who ask a daemon that has ended, or never got to serve.
 var errOver = errors.New("the daemon was stopped")
 
+// Ready waits until it is known what runs here, and told to whom Publish leads.
+func (l *Loop) Ready(ctx context.Context) error { return l.up(ctx) }
+
 // up waits until Run has adopted what runs, or has ended before it could.
 func (l *Loop) up(ctx context.Context) error {
 	select {

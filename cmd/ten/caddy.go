@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -58,6 +59,9 @@ func runCaddy(ctx context.Context, e *env, o caddyOptions) error {
 		return &usageError{fmt.Errorf("--port %d: want a port from 1 to 65535", o.port)}
 	case strings.ContainsFunc(o.provider, func(r rune) bool { return r != '-' && (r < 'a' || r > 'z') && (r < '0' || r > '9') }):
 		return &usageError{fmt.Errorf("--dns-provider %q: want a name, for example cloudflare", o.provider)}
+	}
+	if (o.install || o.systemd) && !o.dryRun && os.Geteuid() != 0 {
+		return &hintError{errors.New("--install and --systemd are for root"), "run it with sudo, or look at it first: --dry-run"}
 	}
 	c := install.CaddyOptions{Domain: o.domain, Port: o.port, Provider: o.provider}
 	if config := e.nearestConfig(); config != "" {

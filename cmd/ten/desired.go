@@ -42,6 +42,9 @@ func (e *env) configDir(given []string) (string, error) {
 	if config := e.nearestConfig(); config != "" {
 		return filepath.Dir(config), nil
 	}
+	if hasConfig(e.dir) { // without a tenement.toml, in services/ or in CUE
+		return e.dir, nil
+	}
 	return "", &hintError{fmt.Errorf("no %s in %s or above it", configName, e.dir), "name the directory that has one"}
 }
 

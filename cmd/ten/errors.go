@@ -78,7 +78,11 @@ func explain(cmd *cobra.Command, err error) (message, hint string, code int) {
 	case errors.As(err, &exit):
 		return "", "", int(exit)
 	case errors.As(err, &usage):
-		return err.Error(), "see: " + cmd.CommandPath() + " --help", usageStatus(cmd)
+		about := cmd
+		if about.Name() == "help" {
+			about = about.Root()
+		}
+		return err.Error(), "see: " + about.CommandPath() + " --help", usageStatus(cmd)
 	case errors.As(err, &hinted):
 		return err.Error(), hinted.hint, exitFailed
 	case errors.As(err, &refused):

@@ -190,7 +190,13 @@ func (f *frontDoor) run(ctx context.Context, group *errgroup.Group, root http.Ha
 	f.root.Store(&root)
 	group.Go(func() error { return f.router.Run(ctx) })
 	group.Go(func() error { return f.certs.Run(ctx) })
-	group.Go(func() error { return f.door.Run(ctx) })
+	group.Go(func() error {
+		// Who connects before it is known what runs here waits: nothing is "not found" yet.
+		if err := f.loop.Load().Ready(ctx); err != nil {
+			return nil // the loop itself says why it ended
+		}
+		return f.door.Run(ctx)
+	})
 	group.Go(func() error { return f.manager.Watch(ctx, f.alive) })
 	if err := f.manager.Ready("serving " + f.dataDir); err != nil {
 		f.log.Warn("service manager not told", "err", err)

@@ -134,6 +134,9 @@ func (e *env) installOptions(ctx context.Context, o installOptions) (install.Opt
 		if info, err := os.Stat(opts.Config); err != nil || !info.Mode().IsRegular() {
 			return opts, fmt.Errorf("config %s: not a file that can be read", config)
 		}
+		if err := e.standsAlone(ctx, opts.Config); err != nil {
+			return opts, err
+		}
 	}
 	for _, v := range certs.Variables(opts.Provider) {
 		opts.Variables = append(opts.Variables, [2]string{v.Name, v.About})
@@ -149,6 +152,30 @@ func (e *env) installOptions(ctx context.Context, o installOptions) (install.Opt
 		opts.Caddy = install.Caddyfile(c)
 	}
 	return opts, nil
+}
+
+// standsAlone refuses a config that is only a part of what runs: the rest would
+// not be on the host.
+func (e *env) standsAlone(ctx context.Context, config string) error {
+	dir := filepath.Dir(config)
+	_, model, err := e.loadDir(ctx, dir)
+	if err != nil {
+		return err
+	}
+	follow := "follow the repository instead: --repo URL, or the path of a clone on this host"
+	for _, pattern := range []string{"*.cue", "services/*.toml", "services/*.cue"} {
+		if found, err := filepath.Glob(filepath.Join(dir, pattern)); err == nil && len(found) > 0 {
+			return &hintError{fmt.Errorf("config %s: %s belongs to it too, and only %s would be installed", config, found[0], configName), follow}
+		}
+	}
+	for _, s := range model.Services {
+		made := s.Source
+		if (made == "" || made == ".") && !strings.HasPrefix(s.Command, "./") {
+			continue // of nothing but its command
+		}
+		return &hintError{fmt.Errorf("config %s: service %s is made of what is in %s, which would not be installed", config, s.Name, filepath.Join(dir, made)), follow}
+	}
+	return nil
 }
 
 // carryOut does the steps in order beneath a root, or only prints them.

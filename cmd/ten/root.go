@@ -85,9 +85,13 @@ func closest(words []string, name string) string {
 // args makes a breach of a rule about arguments a usage error.
 func args(rule cobra.PositionalArgs) cobra.PositionalArgs {
 	return func(cmd *cobra.Command, given []string) error {
-		if err := rule(cmd, given); err != nil {
-			return &usageError{err}
+		if rule(cmd, given) == nil {
+			return nil
 		}
-		return nil
+		use, _ := strings.CutSuffix(cmd.UseLine(), " [flags]")
+		if use == cmd.CommandPath() {
+			return &usageError{fmt.Errorf("%s takes no arguments; given: %s", use, strings.Join(given, " "))}
+		}
+		return &usageError{fmt.Errorf("want %s; number of arguments given: %d", use, len(given))}
 	}
 }

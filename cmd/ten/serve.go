@@ -117,7 +117,7 @@ func runServe(ctx context.Context, e *env, o serveOptions, args []string) error 
 	}
 	inner := filepath.Join(dataDir, stateDir)
 	if err := os.MkdirAll(inner, 0o755); err != nil {
-		return fmt.Errorf("data directory: %w", err)
+		return &hintError{fmt.Errorf("data directory: %w", err), "name one that you may write to: --data-dir DIR"}
 	}
 	listener, err := e.listenAPI(dataDir)
 	if err != nil {

@@ -132,11 +132,16 @@ func (s *serving) serveConn(raw, c net.Conn) {
 	s.cfg.ServeConn(s.ctx, c)
 }
 
+// lastHandshake is how long a handshake may still take when the Door closes.
+const lastHandshake = time.Second
+
 // secure makes the handshake, and goes on with what both sides agreed on.
 func (s *serving) secure(raw, c net.Conn) {
 	t := tls.Server(c, s.cfg.Secure)
-	ctx, cancel := context.WithTimeout(s.ctx, handshakeTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(s.ctx), handshakeTimeout)
 	defer cancel()
+	stop := context.AfterFunc(s.ctx, func() { time.AfterFunc(lastHandshake, cancel) })
+	defer stop()
 	if err := t.HandshakeContext(ctx); err != nil {
 		raw.Close()
 		return

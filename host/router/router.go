@@ -123,8 +123,8 @@ func (r *Router) Publish(u Update) {
 }
 
 // Run keeps the limits of time and serves what net/http has to, until ctx ends.
-// Then connections are closed as soon as they are idle; requests under way go on
-// for a short time, and are cut.
+// Then connections are closed as soon as they are idle; requests under way, and
+// those that come on connections that are new, go on for a short time, and are cut.
 func (r *Router) Run(ctx context.Context) error {
 	r.base.Store(&ctx)
 	server := r.newServer()
@@ -149,11 +149,14 @@ func (r *Router) end(server *http.Server, served chan error) error {
 	r.closing.Store(true)
 	tick := time.NewTicker(sweepEvery / 10)
 	defer tick.Stop()
-	for end := time.Now().Add(time.Second); time.Now().Before(end) && r.under() > 0; <-tick.C {
+	for end := time.Now().Add(time.Second); r.under() > 0; <-tick.C {
+		if time.Now().After(end) {
+			for _, one := range r.all() {
+				one.cut(nil)
+			}
+			break
+		}
 		r.sweep(false)
-	}
-	for _, one := range r.all() {
-		one.cut(nil)
 	}
 	err := server.Close()
 	<-served

@@ -28,6 +28,7 @@ type session struct {
 	began          int64       // of the request under way, by clock.exact
 	left           atomic.Bool // the client is gone
 	severed        atomic.Bool // the drain or the router's end cut it
+	fresh          atomic.Bool // its first request has not come: when the router ends it still may
 
 	mu     sync.Mutex
 	up     *upstream          // of the request under way
@@ -102,8 +103,9 @@ func (s *session) release() {
 // begins in HTTP/2 without TLS, and what asks for the daemon's own pages, goes on
 // through net/http. It returns when the connection is over or, soon, when ctx ends.
 func (r *Router) ServeConn(ctx context.Context, conn net.Conn, info ConnInfo) {
-	s := &session{r: r, conn: conn, info: info, ctx: ctx, origin: r.origin(info, conn.RemoteAddr())}
+	s := &session{r: r, conn: conn, info: info, ctx: context.WithoutCancel(ctx), origin: r.origin(info, conn.RemoteAddr())}
 	s.lazy.init(conn)
+	s.fresh.Store(true)
 	r.enter(s)
 	handed := s.serve()
 	r.leave(s)
@@ -121,6 +123,7 @@ func (r *Router) ServeConn(ctx context.Context, conn net.Conn, info ConnInfo) {
 func (s *session) serve() (handed net.Conn) {
 	for first := true; ; first = false {
 		head, err := s.readHead(first)
+		s.fresh.Store(false)
 		if err != nil {
 			s.refuse(err)
 			return nil
@@ -169,7 +172,7 @@ func (s *session) readHead(first bool) ([]byte, error) {
 			idle = limits.Header
 		}
 		s.dueUp.Store(s.r.clock.in(int64(idle)))
-		if s.r.closing.Load() {
+		if s.r.closing.Load() && !first {
 			return nil, errIdle
 		}
 		if err := s.lazy.wait(s); err != nil {
@@ -233,7 +236,7 @@ func (s *session) sweep(now int64) {
 			late = true
 		}
 	}
-	if s.r.closing.Load() && !s.waiting.Load() && s.since.Load() == 0 {
+	if s.r.closing.Load() && !s.fresh.Load() && !s.waiting.Load() && s.since.Load() == 0 {
 		late = true
 	}
 	if !late && s.waiting.Load() && now-s.since.Load() > int64(2*sweepEvery) && hungUp(s.conn) {
