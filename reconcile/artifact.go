@@ -179,7 +179,7 @@ func (l *Loop) bind(ctx context.Context, s *schema.Service, spec *runtimes.Spec)
 	socket := s.Socket
 	if socket == "" && !(s.ListenFDs && s.Port != 0) {
 		dir := l.socketDir(generation)
-		if err := os.MkdirAll(dir, 0o755); err != nil {
+		if err := l.makeSocketDir(dir); err != nil {
 			return runtimes.Spec{}, fmt.Errorf("socket directory: %w", err)
 		}
 		socket = filepath.Join(dir, "s")
@@ -200,10 +200,19 @@ func (l *Loop) socketDir(generation uint64) string {
 	return filepath.Join(os.TempDir(), fmt.Sprintf("ten-%d-%x", os.Getuid(), h.Sum64()), g)
 }
 
+// makeSocketDir makes the directory of a socket, while the last one beside it may go.
+func (l *Loop) makeSocketDir(dir string) error {
+	l.sockets.Lock()
+	defer l.sockets.Unlock()
+	return os.MkdirAll(dir, 0o755)
+}
+
 // dropSocket removes what bind made for an incarnation.
 func (l *Loop) dropSocket(generation uint64, socket string) {
 	dir := l.socketDir(generation)
 	if filepath.Dir(socket) == dir {
+		l.sockets.Lock()
+		defer l.sockets.Unlock()
 		_ = os.RemoveAll(dir)
 		_ = os.Remove(filepath.Dir(dir)) // the last one out; fails while others are in it
 	}

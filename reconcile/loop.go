@@ -156,6 +156,8 @@ type Loop struct {
 	alarms   map[runtimes.ID]*time.Timer             // when to look at it again by itself
 	after    map[runtimes.ID]string                  // repairs that wait for a service that is just coming up
 	wakers   map[runtimes.ID]*waker                  // who waits for it to serve
+	lulling  int                                     // how many are being put to sleep
+	drowsy   map[runtimes.ID]bool                    // to be looked at when fewer are
 	resting  map[runtimes.ID]time.Time               // not to be started again before, after a start that failed
 	failed   map[string]string                       // services held after a first rollout failed, with the reason
 	preempt  context.CancelCauseFunc                 // ends the waits of the rollout under way; nil when none
@@ -173,6 +175,7 @@ type Loop struct {
 	table    *schema.Model           // as published last: that in force, and services that are on their way out
 	unseen   map[runtimes.Level]bool // levels that could not be asked last
 	handing  sync.Mutex              // writers of hands take turns
+	sockets  sync.Mutex              // who makes and removes directories of sockets takes turns
 }
 
 // desired is a revision on its way: its model, and the tree to take sources from.
@@ -210,6 +213,7 @@ func New(cfg Config) *Loop {
 		alarms:   map[runtimes.ID]*time.Timer{},
 		after:    map[runtimes.ID]string{},
 		wakers:   map[runtimes.ID]*waker{},
+		drowsy:   map[runtimes.ID]bool{},
 		past:     map[runtimes.ID][]time.Time{},
 		claimed:  map[runtimes.ID]context.CancelCauseFunc{},
 		dirty:    map[runtimes.ID]bool{},

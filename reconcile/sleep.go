@@ -11,6 +11,37 @@ import (
 	"github.com/tenement/ten/runtimes"
 )
 
+// mostLulled is how many are put to sleep at a time. A host on which thousands
+// fall idle together would have as many threads in system calls, and keep them.
+const mostLulled = 64
+
+// lull reports whether an instance may be put to sleep now. If not, it is looked
+// at again soon, and nobody has a claim on it meanwhile.
+func (l *Loop) lull(id runtimes.ID) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lulling == mostLulled {
+		l.drowsy[id] = true
+		return false
+	}
+	l.lulling++
+	return true
+}
+
+// lulled ends what lull began.
+func (l *Loop) lulled() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.lulling--; l.lulling > mostLulled/2 || len(l.drowsy) == 0 {
+		return
+	}
+	for id := range l.drowsy {
+		l.dirty[id] = true
+	}
+	clear(l.drowsy)
+	l.poke()
+}
+
 // sleep puts an idle instance to sleep. It leaves the table first, and when a
 // request has slipped in before that, or somebody waits for it by then, it stays.
 func (l *Loop) sleep(ctx context.Context, d *desired, a plan.Action) error {

@@ -112,6 +112,9 @@ func (l *Loop) repair(ctx context.Context) error {
 		return wait > 0
 	})
 	for _, a := range l.inTurn(d, actions) {
+		if a.Op == plan.OpSleep && !l.lull(a.ID) {
+			continue
+		}
 		m := mends[a.ID]
 		delete(mends, a.ID)
 		l.spawn(func() { l.fix(m, d, a) })
@@ -203,6 +206,9 @@ func (l *Loop) repairs(ctx context.Context, d *desired, mends map[runtimes.ID]me
 // wait from is tried again after the backoff of a restart.
 func (l *Loop) fix(m mend, d *desired, a plan.Action) {
 	defer m.done()
+	if a.Op == plan.OpSleep {
+		defer l.lulled()
+	}
 	l.carry(m, d, a, a.Op != plan.OpSleep)
 }
 
