@@ -6,7 +6,7 @@ export CGO_ENABLED = 0
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all init check-go deps demo test test-short test-tofu test-systemd race lint bench soak chance clean
+.PHONY: all init check-go deps demo test test-short test-tofu test-pulumi test-systemd race lint bench soak chance clean
 
 all: bin/ten
 
@@ -40,6 +40,11 @@ test-short: init
 # modules into the user's cache the first time, which takes some minutes.
 test-tofu: init
 	tofu=$$(.ci/tofu) && TEN_TOFU=$$tofu $(GO) test -count=1 -timeout 20m -run TestTofu -v ./export/terraform
+
+# What the pulumi command and its YAML host say of an export, against a provider
+# that is true to the SDK's types. Built like the others, in some ten minutes.
+test-pulumi: init
+	pulumi=$$(.ci/pulumi) && TEN_PULUMI=$$pulumi $(GO) test -count=1 -timeout 20m -run TestPulumi -v ./export/pulumi/program
 
 # ten install where systemd is the first process: a guest under qemu, made of
 # Debian packages. The first time takes some minutes, each later one about five.
