@@ -207,3 +207,19 @@ func (m *Model) InstanceCount() int {
 	}
 	return n
 }
+
+// HostOwner names the service that has a host name by itself: SERVICE.DOMAIN, or
+// ID.SERVICE.DOMAIN. "" is the daemon, which has the bare domain.
+func (m *Model) HostOwner(domain, host string) (service string, taken bool) {
+	if host == domain {
+		return "", true
+	}
+	under, ok := strings.CutSuffix(host, "."+domain)
+	if !ok {
+		return "", false
+	}
+	if _, name, deeper := strings.Cut(under, "."); deeper {
+		under = name
+	}
+	return under, m.Service(under) != nil
+}

@@ -218,6 +218,23 @@ func TestATenantSeesAndTouchesItsOwnAlone(t *testing.T) {
 		{"its own", "POST", "/api/instances/spawn", `{"process":"web","id":"acme"}`, 200, `"web:acme"`},
 		{"its own by command", "POST", "/v1/command", `{"verb":"wake","service":"web","instance":"acme"}`, 200, ""},
 		{"an unknown address", "GET", "/api/nothing", "", 404, ""},
+		{"HEAD of another's storage", "HEAD", "/api/instances/web:prod/storage", "", 403, ""},
+		{"HEAD of the plan", "HEAD", "/api/plan", "", 403, ""},
+		{"HEAD of the audit log", "HEAD", "/api/audit", "", 403, ""},
+		{"HEAD of another's stream", "HEAD", "/api/logs/stream?id=prod", "", 403, ""},
+		{"the plan by an encoded path", "GET", "/api/%70lan", "", 403, ""},
+		{"the audit log by an encoded path", "GET", "/%61pi/audit", "", 403, ""},
+		{"the audit log through ten's own path", "GET", "/api/v1/../audit", "", 404, ""},
+		{"the history under ten's own path", "GET", "/api/v1/history", "", 403, ""},
+		{"why under ten's own path, encoded", "GET", "/api/v1%2fwhy?service=web", "", 403, ""},
+		{"a doubled slash", "GET", "//api//audit", "", 403, ""},
+		{"out of an instance's path", "GET", "/api/instances/web:acme/../web:prod/storage", "", 403, ""},
+		{"out of it, encoded", "GET", "/api/instances/web:acme%2f..%2fweb:prod/storage", "", 403, ""},
+		{"an id in two ways", "GET", "/api/logs?id=prod&id=acme", "", 403, ""},
+		{"an id in the body of a GET", "GET", "/api/instances/web:prod/health", `{"id":"acme"}`, 403, ""},
+		{"in capitals", "GET", "/api/instances/web:ACME/storage", "", 403, ""},
+		{"with NUL behind it", "GET", "/api/instances/web:acme%00/storage", "", 403, ""},
+		{"logs by a path", "GET", "/api/logs?process=../../web&id=../prod", "", 403, ""},
 	} {
 		got, text := f.ask(t, tt.method, tt.target, f.token(t, "acme"), tt.body)
 		if got != tt.want || !strings.Contains(text, tt.contains) {

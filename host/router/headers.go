@@ -40,9 +40,12 @@ var kinds = [...]struct {
 	{"upgrade", kindUpgrade}, {"expect", kindExpect}, {"keep-alive", kindHop}, {"proxy-connection", kindHop},
 	{"te", kindHop}, {"http2-settings", kindHop}, {"proxy-authorization", kindHop},
 	{"x-forwarded-for", kindFor}, {"x-forwarded-proto", kindProto}, {"x-forwarded-host", kindForwardedHost},
-	{"forwarded", kindChain}, {"x-request-id", kindRequestID}, {"x-real-ip", kindForwarded}, {"x-forwarded-port", kindForwarded},
-	{"x-forwarded-server", kindForwarded}, {"x-forwarded-ssl", kindForwarded}, {"x-forwarded-scheme", kindForwarded},
+	{"forwarded", kindChain}, {"x-request-id", kindRequestID}, {"x-real-ip", kindForwarded},
 }
+
+// forwarded begins the names of what proxies say of clients: programs believe
+// more of them than anybody could list.
+const forwarded = "x-forwarded-"
 
 // kindOf names a field's kind. The first letter sorts out nearly all.
 func kindOf(name []byte) kind {
@@ -56,6 +59,9 @@ func kindOf(name []byte) kind {
 		if len(k.name) == len(name) && k.name[0] == lowerByte(name[0]) && sameName(name, k.name) {
 			return k.kind.spelled(name)
 		}
+	}
+	if len(name) > len(forwarded) && sameName(name[:len(forwarded)], forwarded) {
+		return kindForwarded.spelled(name)
 	}
 	return kindOther
 }

@@ -66,6 +66,9 @@ func (r *Router) exchange(w http.ResponseWriter, req *http.Request, m *Match) {
 		}
 		req.Body = http.MaxBytesReader(w, req.Body, limit)
 	}
+	if toHTTP2([]byte(strings.Join(req.Header["Upgrade"], ","))) {
+		req.Header.Del("Upgrade")
+	}
 	ctx, cancel := context.WithCancel(req.Context())
 	defer cancel()
 	t := &transit{match: m, cancel: cancel, began: r.clock.exact()}
@@ -149,8 +152,9 @@ func (r *Router) rewrite(p *httputil.ProxyRequest) {
 	dropForwarded(out.Header)
 	var chain []byte
 	if o.trusted {
-		for _, name := range []string{"X-Forwarded-Proto", "X-Forwarded-Host", "X-Request-Id", "X-Real-Ip", "X-Forwarded-Port"} {
-			if v := in.Header[name]; v != nil {
+		for name, v := range in.Header {
+			switch kindOf([]byte(name)) {
+			case kindForwarded, kindProto, kindForwardedHost, kindRequestID:
 				out.Header[name] = v
 			}
 		}
@@ -184,7 +188,7 @@ func dropForwarded(h http.Header) {
 		case kindFor, kindProto, kindForwardedHost, kindChain, kindRequestID, kindForwarded:
 			delete(h, name)
 		case kindHop:
-			if strings.Contains(name, "_") {
+			if strings.Contains(name, "_") || name == "Http2-Settings" {
 				delete(h, name)
 			}
 		}

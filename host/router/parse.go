@@ -253,10 +253,23 @@ func (q *request) settle() error {
 	}
 	// An upgrade to HTTP/2 is between a client and its own server, and one with a
 	// body is nobody's.
-	if !q.wantsUpgrade || q.old || q.hasBody() || equalFold(q.upgrade, "h2c") {
+	if !q.wantsUpgrade || q.old || q.hasBody() || toHTTP2(q.upgrade) {
 		q.upgrade = nil
 	}
 	return nil
+}
+
+// toHTTP2 reports whether an Upgrade, one of several or alone, is to HTTP/2: in
+// such a tunnel a client could say of itself what it likes.
+func toHTTP2(upgrade []byte) bool {
+	for rest := upgrade; len(rest) > 0; {
+		var token []byte
+		token, rest = cutToken(rest)
+		if len(token) >= 2 && equalFold(token[:2], "h2") || len(token) >= 5 && equalFold(token[:5], "http/") {
+			return true
+		}
+	}
+	return false
 }
 
 // connection reads what Connection says, and drops the fields that it names.

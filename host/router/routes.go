@@ -29,7 +29,8 @@ type pathRoute struct {
 }
 
 // compile reads the routes out of a model. A key of [routing.subdomain] without
-// a dot behind its star stands beneath the domain: "api" is api.DOMAIN.
+// a dot behind its star stands beneath the domain: "api" is api.DOMAIN. The
+// domains of a service take no name that is another's or the daemon's.
 func compile(m *schema.Model, domain string) *routes {
 	r := &routes{exact: map[string]place{}, wild: map[string]place{}, fallback: m.Routing.Default}
 	for key, service := range m.Routing.Subdomain {
@@ -44,11 +45,17 @@ func compile(m *schema.Model, domain string) *routes {
 		}
 	}
 	for _, s := range m.Services {
+		own := func(name string, p place) {
+			name = strings.ToLower(name)
+			if owner, taken := m.HostOwner(domain, name); !taken || owner == s.Name {
+				r.exact[name] = p
+			}
+		}
 		for _, name := range s.Domains {
-			r.exact[strings.ToLower(name)] = place{service: s.Name}
+			own(name, place{service: s.Name})
 		}
 		for name, id := range s.InstanceDomains {
-			r.exact[strings.ToLower(name)] = place{service: s.Name, instance: id}
+			own(name, place{service: s.Name, instance: id})
 		}
 	}
 	for prefix, service := range m.Routing.Path {

@@ -51,6 +51,12 @@ func (r *ruleSet) warn(field, message, hint string) {
 func (b *betweener) domains() error {
 	owner := make(map[string]string)
 	claim := func(s *schema.Service, host, field string) error {
+		switch by, taken := b.model.HostOwner(b.model.Settings.Domain, host); {
+		case taken && by == "":
+			return b.at(s.Name, field, "domain-conflict", fmt.Sprintf("%q is the host's own name", host), fmt.Sprintf("to have %s answer there, set routing.default = %q", s.Name, s.Name))
+		case taken && by != s.Name:
+			return b.at(s.Name, field, "domain-conflict", fmt.Sprintf("%q is a name of service %s", host, by), "a host name belongs to one service; leave it out")
+		}
 		first, ok := owner[host]
 		if !ok {
 			owner[host] = s.Name
