@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/tenement/ten/runtimes"
 	"github.com/tenement/ten/runtimes/launch/wire"
 )
@@ -251,4 +253,30 @@ func TestTooLargePlans(t *testing.T) {
 	if !errors.As(err, &s) || s.Step != "spec" {
 		t.Errorf("Start says %v", err)
 	}
+}
+
+// TestInitIsFoundWhateverIsOpen: on its way to init, a child of which many files
+// were open copies some of its own to numbers above them, one of which could be
+// that by which it finds its program.
+func TestInitIsFoundWhateverIsOpen(t *testing.T) {
+	program, err := os.ReadFile("/bin/true")
+	if err != nil {
+		t.Skip(err)
+	}
+	l := newLevel(t, program).l
+	below := int(l.init.Fd()) - 1
+	if _, err := unix.FcntlInt(uintptr(below), unix.F_GETFD, 0); err == nil {
+		t.Skipf("file %d is open already", below)
+	}
+	null := int(l.null.Fd())
+	if err := unix.Dup3(null, below, unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(below)
+	_, pidfd, err := l.clone(&Recipe{}, nil, null, null, null, below)
+	if err != nil {
+		t.Fatal(err)
+	}
+	endInit(pidfd)
+	unix.Close(pidfd)
 }

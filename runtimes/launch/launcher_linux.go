@@ -62,12 +62,28 @@ func New(cfg Config) (*Launcher, error) {
 	if err == nil {
 		l.init, err = sealedFile(program)
 	}
+	if err == nil {
+		err = l.raiseNull()
+	}
 	if err != nil && !errors.Is(err, errNoInit) {
 		l.Close()
 		return nil, fmt.Errorf("keep ten-init in memory: %w", err)
 	}
 	l.noInit = err
 	return l, nil
+}
+
+// raiseNull gives the null device a number above init's. A child's own files are
+// moved about before it becomes init, to numbers above the highest of those that
+// it gets; the null device is always one of them, so init's number is none of those.
+func (l *Launcher) raiseNull() error {
+	fd, err := unix.FcntlInt(l.null.Fd(), unix.F_DUPFD_CLOEXEC, int(l.init.Fd())+1)
+	if err != nil {
+		return err
+	}
+	l.null.Close()
+	l.null = os.NewFile(uintptr(fd), os.DevNull)
+	return nil
 }
 
 // Close releases the launcher's files.
