@@ -49,7 +49,7 @@ test-pulumi: init
 # ten install where systemd is the first process: a guest under qemu, made of
 # Debian packages. The first time takes some minutes, each later one about five.
 test-systemd: init
-	guest=$$(.ci/guest) && TEN_GUEST=$$guest $(GO) test -count=1 -timeout 20m -run TestSystemd -v ./host/install
+	guest=$$(.ci/guest) && TEN_GUEST=$$guest $(GO) test -count=1 -timeout 30m -run TestSystemd -v ./host/install
 
 # The race detector needs cgo, and only the parts that share memory need it.
 # Short: it can follow only so many goroutines before it gives up itself.

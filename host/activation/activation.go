@@ -123,14 +123,19 @@ func (m *Manager) Ready(status string) error { return m.send("READY=1\nSTATUS="+
 // Stopping says that the daemon is on its way out.
 func (m *Manager) Stopping() error { return m.send("STOPPING=1", nil) }
 
+// retirePatience is how long the manager may take to hear that.
+const retirePatience = 20 * time.Second
+
 // Retire has the manager stop the unit that this process is the main one of, and
 // the sockets that would start it again for the next who connects. It returns when
-// the manager has taken note of that.
+// the manager has taken note of that, which may end ctx.
 func (m *Manager) Retire(ctx context.Context) error {
 	unit := unitOf(m.group)
 	if m.notify == "" || unit == "" {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), retirePatience)
+	defer cancel()
 	sockets, err := systemctl(ctx, "show", "--property=TriggeredBy", "--value", unit)
 	if err != nil {
 		return err

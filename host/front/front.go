@@ -163,7 +163,7 @@ func (d *Door) arrange(ctx context.Context, s *serving) error {
 			delete(d.failed, name)
 			continue
 		case g == nil:
-			l, err := d.listen(ctx, name, address)
+			l, err := d.listen(ctx, name, address, s != nil)
 			if err != nil && !want.Optional {
 				errs = append(errs, err)
 			}
@@ -185,12 +185,12 @@ func (d *Door) arrange(ctx context.Context, s *serving) error {
 	return errors.Join(errs...)
 }
 
-// listen opens one listener, and says once why it can't.
-func (d *Door) listen(ctx context.Context, name, address string) (net.Listener, error) {
+// listen opens one listener. With say it tells once why it can't; else its caller does.
+func (d *Door) listen(ctx context.Context, name, address string, say bool) (net.Listener, error) {
 	l, err := d.cfg.Listen(ctx, name, address)
 	if err != nil {
 		err = &ListenError{Name: name, Address: address, Err: err}
-		if d.failed[name] == nil || d.failed[name].Error() != err.Error() {
+		if say && (d.failed[name] == nil || d.failed[name].Error() != err.Error()) {
 			hint := ""
 			if le := new(ListenError); errors.As(err, &le) {
 				hint = le.Hint()

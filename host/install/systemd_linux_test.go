@@ -14,7 +14,7 @@ import (
 )
 
 // bootPatience is how long the guest may take from its first boot to its end.
-const bootPatience = 14 * time.Minute
+const bootPatience = 20 * time.Minute
 
 // TestSystemd installs ten on a machine of its own, where systemd is the first
 // process: a guest that qemu emulates, without any network but its loopback. What
@@ -74,7 +74,7 @@ cd /payload
 boot=TestSecondBoot
 [ -e booted ] || boot=TestFirstBoot
 touch booted
-TEN_IN_GUEST=1 ./cases -test.v -test.timeout 6m -test.run "^$boot$" 2>&1 && echo "guest: passed $boot" || boot=failed
+TEN_IN_GUEST=1 ./cases -test.v -test.timeout 10m -test.run "^$boot$" 2>&1 && echo "guest: passed $boot" || boot=failed
 sync
 case $boot in
 TestFirstBoot) systemctl start --no-block reboot.target;;
