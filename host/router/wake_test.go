@@ -228,6 +228,31 @@ func TestWeightedReselects(t *testing.T) {
 	}
 }
 
+// TestNoWeightNoRequests: one with weight 0 gets none even when all that have
+// some are dead: it may be there to be looked at, and not to be used.
+func TestNoWeightNoRequests(t *testing.T) {
+	t.Parallel()
+	s := newStage(t)
+	s.web.StartupTimeout = 300 * time.Millisecond
+	in := s.backend(hello)
+	in.Key.Instance = "idle"
+	s.Publish(Update{Model: s.model, Endpoints: []Endpoint{
+		{ID: in.Key.ID, Weight: 0, Wakes: true, Serving: []Incarnation{in}},
+		{ID: webA, Weight: 100, Wakes: true, Serving: []Incarnation{s.incarnation("a", 1, "unix:"+t.TempDir()+"/nobody")}},
+	}})
+	for range 3 {
+		if code := s.ask("web.localhost", "GET"); code != 504 {
+			t.Errorf("got %d, want 504", code)
+		}
+	}
+	if code := s.ask("idle.web.localhost", "GET"); code != 200 {
+		t.Errorf("asked for by name it answers %d", code)
+	}
+	if n := s.Requests(in.Key.ID).Total; n != 1 {
+		t.Errorf("it got %d requests", n)
+	}
+}
+
 // TestTenThousandUnknownIDs: nobody but an on_demand service is asked about them,
 // no more at once than the bound, and nothing is left of them.
 //
