@@ -58,12 +58,15 @@ func newImportFormat(e *env, f intake.Format) *cobra.Command {
 		Args: args(rule),
 		RunE: func(_ *cobra.Command, given []string) error { return runImport(e, f, opts, given) },
 	}
-	cmd.Flags().StringVarP(&opts.out, "out", "o", "", "write the config to a `file` instead of standard output")
+	cmd.Flags().StringVarP(&opts.out, "out", "o", "", "write the config to a `file` instead of standard output, which is - too")
 	cmd.Flags().BoolVar(&opts.force, "force", false, "write over a file that exists")
 	return cmd
 }
 
 func runImport(e *env, f intake.Format, opts importOptions, given []string) error {
+	if opts.out == "-" { // as a file that is read
+		opts.out = ""
+	}
 	src := make([]intake.Source, len(given))
 	for i, name := range given {
 		var err error
