@@ -140,7 +140,7 @@ func (m *Manager) Retire(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	_, err = systemctl(ctx, append([]string{"stop", "--no-block", unit}, strings.Fields(sockets)...)...)
+	_, err = systemctl(ctx, append([]string{"stop", "--no-block"}, append(strings.Fields(sockets), unit)...)...) // this process ends with the last
 	return err
 }
 
