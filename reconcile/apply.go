@@ -474,6 +474,10 @@ func (l *Loop) stop(ctx context.Context, key runtimes.Key) error {
 	if err := l.retire(t); err != nil {
 		return err
 	}
+	select {
+	case <-t.heard: // else what it said would go with it
+	case <-l.runCtx.Done():
+	}
 	l.set(t, func() { t.stopping = true })
 	if err := l.cfg.Runtimes[t.level].Stop(context.WithoutCancel(ctx), key); err != nil {
 		l.set(t, func() { t.stopping = false })

@@ -207,7 +207,11 @@ func (l *Loop) lastLines(key runtimes.Key) []string {
 	if t := l.known(key); t != nil {
 		select {
 		case <-t.ended:
-			_ = l.cfg.Output.Drained(ctx, key)
+			select {
+			case <-t.heard:
+				_ = l.cfg.Output.Drained(ctx, key)
+			case <-ctx.Done():
+			}
 		default:
 		}
 	}

@@ -25,6 +25,7 @@ type tracked struct {
 	socket  string
 	network string        // of its Spec
 	began   time.Time     // when this daemon first saw it
+	heard   chan struct{} // closed when its output is being read, if it can be
 	ended   chan struct{} // closed by its watcher
 	exit    runtimes.Exit // valid once ended is closed
 
@@ -68,7 +69,7 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 	if t == nil {
 		t = &tracked{
 			key: key, level: in.Spec.Level, port: in.Spec.Port, socket: in.Spec.Socket, network: in.Spec.Network,
-			health: runtimes.Unknown, began: time.Now(), ended: make(chan struct{}),
+			health: runtimes.Unknown, began: time.Now(), heard: make(chan struct{}), ended: make(chan struct{}),
 		}
 		l.world[key] = t
 		l.byID[key.ID] = append(l.byID[key.ID], t)
@@ -81,6 +82,7 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 				t.exit = *in.Exit
 			}
 			close(t.ended)
+			l.spawn(func() { l.hear(t) }) // what it said last is there still
 		}
 		if _, busy := l.claimed[key.ID]; !busy {
 			l.dirty[key.ID] = true
@@ -100,15 +102,18 @@ func (l *Loop) track(in runtimes.Instance) plan.Instance {
 	if !in.Phase.Alive() {
 		p.Health, p.GateOpen = runtimes.Unknown, false
 	}
+	if in.Phase == runtimes.Stopping && in.Pid == 0 && !t.frozen {
+		// Its program is gone, and how it ended is not known yet. That decides
+		// whether it comes back, and its watcher tells when it is.
+		p.Phase = runtimes.Running
+	}
 	return p
 }
 
 // watch follows a living incarnation: its output, and its end.
 func (l *Loop) watch(t *tracked) {
 	ctx, rt := l.runCtx, l.cfg.Runtimes[t.level]
-	if o, ok := rt.(runtimes.Outputter); ok {
-		l.attach(ctx, o, t.key)
-	}
+	l.hear(t)
 	exit, err := rt.Wait(ctx, t.key)
 	for wait := time.Millisecond; err != nil && !errors.Is(err, runtimes.ErrNotFound) && ctx.Err() == nil; wait = min(2*wait, time.Minute) {
 		l.log.Warn("instance can't be watched", "instance", t.key.ID.String(), "err", err)
@@ -128,6 +133,14 @@ func (l *Loop) watch(t *tracked) {
 	l.log.Info("instance ended", "instance", t.key.ID.String(), "reason", exit.String())
 	if !ours { // else whoever stopped it has more to say
 		l.look(t.key.ID)
+	}
+}
+
+// hear has the output of an incarnation kept from now on.
+func (l *Loop) hear(t *tracked) {
+	defer close(t.heard)
+	if o, ok := l.cfg.Runtimes[t.level].(runtimes.Outputter); ok {
+		l.attach(l.runCtx, o, t.key)
 	}
 }
 
