@@ -49,7 +49,7 @@ func TestSoak(t *testing.T) {
 	after := s.memory()
 	t.Logf("%d requests, %d kills, %d pushes; daemon %d kB, then %d kB", s.asked.Load(), s.kills, s.pushes, before>>10, after>>10)
 	if n := s.failed.Load(); n > 0 {
-		t.Errorf("%d of %d requests were not answered with 200; the first: %v\n%s", n, s.asked.Load(), s.first.Load(), s.log())
+		t.Errorf("%d of %d requests were not answered with 200\n%s%s", n, s.asked.Load(), s.failures(), s.log())
 	}
 	if after > before+before/4+(8<<20) {
 		t.Errorf("the daemon grew from %d to %d kB", before>>10, after>>10)
@@ -69,7 +69,7 @@ type soak struct {
 	kills, pushes int
 
 	asked, failed atomic.Int64
-	first         atomic.Value
+	ill           sync.Map                      // the first failure of each instance that had one
 	turn          atomic.Pointer[[]runtimes.ID] // who is asked now
 }
 
@@ -163,7 +163,7 @@ func (s *soak) client(end time.Time) {
 		s.asked.Add(1)
 		if err := s.ask(client, id); err != nil {
 			s.failed.Add(1)
-			s.first.CompareAndSwap(nil, fmt.Sprintf("%s at %s: %v", id, time.Now().UTC().Format(time.RFC3339Nano), err))
+			s.ill.LoadOrStore(id, fmt.Sprintf("%s: %v", time.Now().UTC().Format(time.RFC3339Nano), err))
 		}
 	}
 }
@@ -184,6 +184,25 @@ func (s *soak) ask(client *http.Client, id runtimes.ID) error {
 		err = fmt.Errorf("%s: %q", answer.Status, body)
 	}
 	return err
+}
+
+// failures tells of each instance that failed someone, and what the daemon said of it.
+func (s *soak) failures() string {
+	var text strings.Builder
+	logged, err := os.ReadFile(filepath.Join(s.root, "serve.log"))
+	if err != nil {
+		return err.Error()
+	}
+	s.ill.Range(func(id, what any) bool {
+		fmt.Fprintf(&text, "%s at %s\n", id, what)
+		for line := range strings.Lines(string(logged)) {
+			if strings.Contains(line, fmt.Sprintf("instance=%s ", id)) {
+				text.WriteString("\t" + line)
+			}
+		}
+		return true
+	})
+	return text.String()
 }
 
 // memory is what the daemon has in memory, in bytes.
