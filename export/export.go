@@ -72,7 +72,7 @@ const (
 
 // Loss is one value that a target can't say as it was written.
 type Loss struct {
-	Service string `json:"service"`           // "" = the settings or routing
+	Service string `json:"service"`           // "" = the settings, routing or slum.toml
 	Field   string `json:"field"`             // as in the config: "idle_timeout", "env.PORT"
 	Value   string `json:"value"`             // as the user wrote it, or the default in words
 	Kind    Kind   `json:"kind"`              // Converted or Lost
@@ -83,10 +83,10 @@ type Loss struct {
 // RefusedError is a model that a target can't hold at all.
 type RefusedError struct {
 	Target  string
-	Service string
+	Service string          // "" = the fault is in slum.toml
 	Field   string          // the field that stands in the way
 	Value   string          // its value
-	At      schema.Position // where the service is declared
+	At      schema.Position // where the service or host is declared
 	Why     string
 	Nearest string // the target that can, or what to change
 }
@@ -96,7 +96,11 @@ func (e *RefusedError) Error() string {
 	if e.At.File != "" {
 		fmt.Fprintf(&b, "%s: ", e.At)
 	}
-	fmt.Fprintf(&b, "%s can't hold service %s: %s = %s: %s", e.Target, e.Service, e.Field, e.Value, e.Why)
+	fmt.Fprintf(&b, "%s can't hold ", e.Target)
+	if e.Service != "" {
+		fmt.Fprintf(&b, "service %s: ", e.Service)
+	}
+	fmt.Fprintf(&b, "%s = %s: %s", e.Field, e.Value, e.Why)
 	return b.String()
 }
 

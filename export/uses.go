@@ -37,6 +37,8 @@ func FieldNames() []string {
 	add("", schema.ServiceFields())
 	add("settings.", schema.SettingsFields())
 	add("routing.", schema.RoutingFields())
+	add(slumHost, schema.HostFields())
+	add(slumPlacement, schema.PlacementFields())
 	return names
 }
 
@@ -70,6 +72,9 @@ func unsaid(m *schema.Model, uses []Use, told []Loss) []Loss {
 		add(s.Name, s.Fields)
 	}
 	add("", m.Fields)
+	if m.Slum != nil {
+		add("", m.Slum.Fields)
+	}
 	return losses
 }
 
@@ -83,8 +88,37 @@ func FieldOf(service, key string) string {
 	if service != "" || rest == "" {
 		return head
 	}
-	field, _, _ := strings.Cut(rest, ".")
+	field, rest, _ := strings.Cut(rest, ".")
+	if head+"." == slumPrefix && rest != "" { // slum.host.NAME.type: a name holds no dot
+		_, rest, _ = strings.Cut(rest, ".")
+		return head + "." + field + "." + rest
+	}
 	return head + "." + field
+}
+
+// What the fields of slum.toml begin with.
+const (
+	slumPrefix    = "slum."
+	slumHost      = slumPrefix + "host."
+	slumPlacement = slumPrefix + "placement."
+)
+
+// SlumUses are the fields of slum.toml, for targets that make no hosts: all lost,
+// for the reason given; what the target does in its own way stands in instead, by
+// field.
+func SlumUses(why, instead string, own ...Use) []Use {
+	var uses []Use
+	for _, field := range FieldNames() {
+		if !strings.HasPrefix(field, slumPrefix) {
+			continue
+		}
+		use := Use{Field: field, Kind: Lost, Why: why, As: instead}
+		if i := slices.IndexFunc(own, func(u Use) bool { return u.Field == field }); i >= 0 {
+			use = own[i]
+		}
+		uses = append(uses, use)
+	}
+	return uses
 }
 
 // RouterUses are the settings of ten's own router, for targets that have none or

@@ -181,6 +181,8 @@ type Model struct {
 	Services []*Service `json:"services"` // sorted by Name
 	Settings Settings   `json:"settings"`
 	Routing  Routing    `json:"routing"`
+	// Slum is slum.toml; nil where the repository has none.
+	Slum *Slum `json:"slum,omitempty"`
 	// Fields is what the user wrote outside of services, canonical as
 	// Service.Fields: "settings.max_restarts", "routing.path./api".
 	Fields map[string]string `json:"fields,omitempty"`

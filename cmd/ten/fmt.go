@@ -29,7 +29,7 @@ nothing else. Comments, keys, values and their order stay as they were written, 
 a result that would not mean the same is never written.
 
 Of a directory (by default that of the nearest tenement.toml upward) these are
-tenement.toml and services/*.toml. - is standard input, written to standard output.
+tenement.toml, slum.toml and services/*.toml. - is standard input, written to standard output.
 The files that changed are printed.
 
 Exit status
@@ -117,7 +117,7 @@ func (e *env) fmtFiles(given []string) ([]string, error) {
 // configsIn gives the TOML files of a directory that configure ten.
 func configsIn(dir string) ([]string, error) {
 	var found []string
-	for _, pattern := range []string{configName, "services/*.toml"} {
+	for _, pattern := range []string{configName, schema.SlumFile, "services/*.toml"} {
 		entries, err := fs.Glob(os.DirFS(dir), pattern)
 		if err != nil {
 			return nil, err

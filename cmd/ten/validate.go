@@ -24,8 +24,8 @@ func newValidateCommand(e *env) *cobra.Command {
 		Use:   "validate [DIR]",
 		Short: "Check a config and print every fault in it",
 		Long: `Check the config of a directory (by default that of the nearest tenement.toml
-upward): tenement.toml, services/*.toml, and CUE files with the policies in them.
-Every fault is printed, each with its place and a way out. Nothing is changed and
+upward): tenement.toml, services/*.toml, CUE files with the policies in them, and
+the hosts of slum.toml. Every fault is printed, each with its place and a way out. Nothing is changed and
 no daemon is asked, so it runs anywhere.
 
 --format github annotates the lines of a pull request, sarif feeds code scanners.

@@ -27,7 +27,8 @@ func usual(name func(property string) string) []export.Use {
 		noProxy                  = "Docker routes no requests"
 		aProxy                   = "put a proxy before the published ports"
 	)
-	return append(export.RouterUses(noProxy, aProxy), []export.Use{
+	slum := export.SlumUses("the engine is one host, and makes none", "ten export terraform, or pulumi, makes hosts")
+	return slices.Concat(export.RouterUses(noProxy, aProxy), slum, []export.Use{
 		{Field: "command", Kind: carried, As: name("command") + ", split into words"},
 		{Field: "args", Kind: carried, As: name("command")},
 		{Field: "build", Kind: carried, As: "a stage of SERVICE.Dockerfile"},
@@ -77,5 +78,5 @@ func usual(name func(property string) string) []export.Use {
 		{Field: "routing.default", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.subdomain", Kind: lost, Why: noProxy, As: aProxy},
 		{Field: "routing.path", Kind: lost, Why: noProxy, As: aProxy},
-	}...)
+	})
 }

@@ -5,7 +5,8 @@ import "github.com/tenement/ten/export"
 // uses is what becomes of every field.
 func uses() []export.Use {
 	const carried, converted, lost = export.Carried, export.Converted, export.Lost
-	return append(export.RouterUses("Fly's own proxy is in the place of ten's router", "it does TLS for what fly certs add names"), []export.Use{
+	front := append(export.RouterUses("Fly's own proxy is in the place of ten's router", "it does TLS for what fly certs add names"), export.SlumUses("Fly makes its Machines itself, in its own regions", "--region names the place of all of them")...)
+	return append(front, []export.Use{
 		{Field: "command", Kind: carried, As: "processes, quoted for Fly's splitter"},
 		{Field: "args", Kind: carried, As: "processes"},
 		{Field: "build", Kind: carried, As: "a stage of the Dockerfile"},

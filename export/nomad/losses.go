@@ -61,7 +61,8 @@ func uses() []export.Use {
 		aProxy                   = "put a proxy before the services that Nomad knows"
 		noSleep                  = "Nomad puts nothing to sleep"
 	)
-	return append(export.RouterUses(noProxy, aProxy), []export.Use{
+	front := append(export.RouterUses(noProxy, aProxy), export.SlumUses("nodes join a cluster by themselves", "make them with ten export terraform, or pulumi")...)
+	return append(front, []export.Use{
 		{Field: "command", Kind: carried, As: "config.command; what Nomad would fill in is refused"},
 		{Field: "args", Kind: carried, As: "config.args"},
 		{Field: "build", Kind: carried, As: "a stage of SERVICE.Dockerfile"},

@@ -20,6 +20,14 @@ func (t text) MarshalYAML() (any, error) {
 	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: strings.ReplaceAll(string(t), "$", "$$")}, nil
 }
 
+// template is text with references in it, in double quotes.
+type template string
+
+// MarshalYAML implements yaml.Marshaler.
+func (t template) MarshalYAML() (any, error) {
+	return &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Style: yaml.DoubleQuotedStyle, Value: string(t)}, nil
+}
+
 func texts(words []string) []text {
 	out := make([]text, len(words))
 	for i, w := range words {
@@ -35,6 +43,8 @@ type project struct {
 	Name        string `yaml:"name"`
 	Runtime     string `yaml:"runtime"`
 	Description string `yaml:"description"`
+	// Config are the parameters, by name.
+	Config map[string]setting `yaml:"config,omitempty"`
 }
 
 type resource struct {
@@ -48,6 +58,7 @@ type options struct {
 	Version        string   `yaml:"version,omitempty"`
 	DependsOn      []string `yaml:"dependsOn,omitempty"`
 	RetainOnDelete bool     `yaml:"retainOnDelete,omitempty"`
+	IgnoreChanges  []string `yaml:"ignoreChanges,omitempty"`
 }
 
 type onlyName struct {

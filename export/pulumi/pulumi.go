@@ -1,6 +1,7 @@
 // Package pulumi exports a model as a Pulumi YAML project: docker resources for
-// the services, and no toolchain but the pulumi command. Package program beneath
-// it is the same as an inline program for users of the Automation API; it alone
+// the services, hcloud's and commands over ssh for the hosts of slum.toml, and no
+// toolchain but the pulumi command. Package program beneath
+// it is the same for the services, as an inline program for users of the Automation API; it alone
 // links Pulumi's SDK.
 package pulumi
 
@@ -13,6 +14,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
+	"github.com/tenement/ten/export/fleet"
 	"github.com/tenement/ten/schema"
 )
 
@@ -28,8 +30,8 @@ const (
 // Target is the export to Pulumi.
 func Target() export.Target {
 	return export.Target{
-		Name: "pulumi", Short: "Pulumi.yaml, a project without code (docker provider), Dockerfiles included",
-		Export: run, Uses: docker.Uses(spelling),
+		Name: "pulumi", Short: "Pulumi.yaml, a project without code (docker, hcloud and command providers), Dockerfiles included",
+		Export: run, Uses: uses(),
 	}
 }
 
@@ -63,9 +65,18 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
+	hosts, err := fleet.New(m, o, "pulumi", spoils)
+	if err != nil {
+		return export.Bundle{}, nil, err
+	}
+	losses = append(losses, hostLosses(m, hosts)...)
 	var all []named
 	add := func(name string, r resource) { all = append(all, named{name, r}) }
-	add("Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}})
+	provider := resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}}
+	if address, one := hosts.EngineURL(); one {
+		provider.Properties = engine{text(address)}
+	}
+	add("Provider", provider)
 	add(NetworkName, resource{Type: "docker:Network", Properties: onlyName{Name: text(host.Project)}})
 	for _, image := range host.Images {
 		add(ImageName(image.Service), resource{Type: "docker:Image", Properties: imageOf(image, o)})
@@ -83,13 +94,17 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		}
 		add(c.Key, r)
 	}
-	data, err := encode(project{Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them"}, all)
+	all = append(all, hostResources(hosts)...)
+	data, err := encode(project{
+		Name: o.Project, Runtime: "yaml", Description: "The services of " + o.Project + ", as ten declares them", Config: settings(hosts),
+	}, all)
 	if err != nil {
 		return export.Bundle{}, nil, fmt.Errorf("export pulumi: %w", err)
 	}
+	before, after := hostSteps(hosts)
 	return export.Bundle{
 		Files: append(host.Files(), export.File{Path: file, Data: data}),
-		Steps: []string{"pulumi stack init dev", "pulumi up"},
+		Steps: slices.Concat([]string{"pulumi stack init dev"}, before, []string{"pulumi up"}, after),
 	}, losses, nil
 }
 

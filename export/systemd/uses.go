@@ -10,7 +10,8 @@ func uses() []export.Use {
 		aProxy                   = "put a proxy before the ports"
 		atOnce                   = "systemd replaces at once"
 	)
-	return append(export.RouterUses(noRouter, aProxy), []export.Use{
+	front := append(export.RouterUses(noRouter, aProxy), export.SlumUses("units are for the host that they are put on", "put them on each host that has to have them")...)
+	return append(front, []export.Use{
 		{Field: "command", Kind: carried, As: "ExecStart, started by env"},
 		{Field: "args", Kind: carried, As: "ExecStart"},
 		{Field: "build", Kind: converted, As: "build/SERVICE.sh, as a step", Why: "systemd builds nothing"},

@@ -7,6 +7,7 @@ import (
 
 	"github.com/tenement/ten/export"
 	"github.com/tenement/ten/export/docker"
+	"github.com/tenement/ten/export/fleet"
 	"github.com/tenement/ten/export/hcl"
 	"github.com/tenement/ten/schema"
 )
@@ -17,6 +18,11 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	if err != nil {
 		return export.Bundle{}, nil, err
 	}
+	hosts, err := fleet.New(m, o, "terraform", judge)
+	if err != nil {
+		return export.Bundle{}, nil, err
+	}
+	losses = append(losses, hostLosses(m, hosts)...)
 	members := map[string][]docker.Container{}
 	for _, c := range host.Containers {
 		if err := check(c, layout); err != nil {
@@ -35,9 +41,12 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		}
 	}
 	files := append(host.Files(),
-		export.File{Path: "main.tf", Data: mainFile(host)},
+		export.File{Path: "main.tf", Data: mainFile(host, hosts)},
 		export.File{Path: "services.tf", Data: w.Bytes()},
 	)
+	if len(hosts.Servers) > 0 {
+		files = append(files, export.File{Path: "hosts.tf", Data: hostsFile(hosts)})
+	}
 	return export.Bundle{Files: files, Steps: []string{"terraform init", "terraform apply"}}, losses, nil
 }
 
@@ -65,19 +74,25 @@ func check(c docker.Container, l export.Layout) error {
 	return nil
 }
 
-func mainFile(host docker.Host) []byte {
+func mainFile(host docker.Host, hosts fleet.Fleet) []byte {
 	var w hcl.Writer
 	w.Comment(header)
 	w.Blank()
 	w.Open("terraform")
 	w.Word("required_version", ">= 1.6")
 	w.Open("required_providers")
-	w.Map("docker", map[string]string{"source": ProviderSource, "version": ProviderVersion})
+	for _, p := range providers(hosts) {
+		w.Map(p[0], map[string]string{"source": p[1], "version": p[2]})
+	}
 	w.Close()
 	w.Close()
 	w.Blank()
-	w.Comment("The host is that of DOCKER_HOST, else this machine.")
+	engine, one := hosts.EngineURL()
+	if !one {
+		w.Comment("The host is that of DOCKER_HOST, else this machine.")
+	}
 	w.Open("provider", "docker")
+	w.Word("host", engine)
 	w.Close()
 	w.Blank()
 	w.Open("resource", "docker_network", "project")

@@ -19,6 +19,7 @@ type checker struct {
 	cut    bool  // the file could not be read to its end, so more may follow
 
 	service, dependency, settings, tls, routing *fieldTable
+	host, placement                             *fieldTable // of slum.toml
 
 	tables []string // the names of #Config
 }
@@ -49,6 +50,8 @@ func (r *run) newChecker() *checker {
 		settings:   newFieldTable("#Settings", schema.SettingsFields()),
 		tls:        newFieldTable("#TLS", schema.TLSFields()),
 		routing:    newFieldTable("#Routing", schema.RoutingFields()),
+		host:       newFieldTable("#Host", schema.HostFields()),
+		placement:  newFieldTable("#Placement", schema.PlacementFields()),
 		tables:     names(schema.ConfigFields()),
 	}
 }
@@ -244,6 +247,8 @@ func (c *checker) unknownField(t *fieldTable, n *node, where, key string) string
 	switch {
 	case meant != "":
 		p.Hint = "did you mean " + meant + "?"
+	case t == c.host || t == c.placement:
+		p.Hint = "the fields are " + strings.Join(supported(t.fields), ", ")
 	case t != c.settings && c.settings.byName[key] != nil:
 		p.Hint = "it belongs in [settings] of " + rootFile
 	case t != c.service && c.service.byName[key] != nil:

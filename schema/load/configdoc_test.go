@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"cuelang.org/go/cue"
+
 	"github.com/tenement/ten/schema"
 )
 
@@ -53,6 +55,8 @@ func configTables(t *testing.T) string {
 	if err := json.Unmarshal([]byte(schema.JSONSchema), &doc); err != nil {
 		t.Fatal(err)
 	}
+	ctx, root := compiled(t)
+	slum := ctx.CompileString(schema.SlumCUE, cue.Scope(root))
 	var b strings.Builder
 	for _, table := range []struct {
 		title, definition string
@@ -63,13 +67,18 @@ func configTables(t *testing.T) string {
 		{"`[settings]`", "Settings", schema.SettingsFields()},
 		{"`[settings.tls]`", "TLS", schema.TLSFields()},
 		{"`[routing]`", "Routing", schema.RoutingFields()},
+		{"`[host.NAME]` of `slum.toml`", "Host", schema.HostFields()},
+		{"`[placement.SERVICE]` of `slum.toml`", "Placement", schema.PlacementFields()},
 	} {
 		fmt.Fprintf(&b, "\n### %s\n\n| field | takes | what it says |\n|---|---|---|\n", table.title)
 		var later []string
 		for _, f := range table.fields {
 			what := doc.Defs[table.definition].Properties[f.Name].Description
+			if d := slum.LookupPath(cue.ParsePath("#" + table.definition)); d.Exists() {
+				what = comment(d, f)
+			}
 			if what == "" {
-				t.Errorf("tenement.cue says nothing of %s.%s: write a comment above it", table.definition, f.Name)
+				t.Errorf("tenement.cue (or slum.cue) says nothing of %s.%s: write a comment above it", table.definition, f.Name)
 			}
 			if f.Later {
 				later = append(later, "`"+f.Name+"`")
@@ -83,6 +92,19 @@ func configTables(t *testing.T) string {
 		}
 	}
 	return b.String() + "\n"
+}
+
+// comment is what a definition's source says above a field, on one line.
+func comment(def cue.Value, f schema.Field) string {
+	selector := cue.Str(f.Name).Optional()
+	if f.Required {
+		selector = cue.Str(f.Name).Required()
+	}
+	var text []string
+	for _, group := range def.LookupPath(cue.MakePath(selector)).Doc() {
+		text = append(text, strings.Fields(group.Text())...)
+	}
+	return strings.Join(text, " ")
 }
 
 func takes(f schema.Field) string {

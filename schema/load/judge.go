@@ -23,6 +23,7 @@ const schemaName = "<tenement.cue>"
 type judge struct {
 	ctx  *cue.Context
 	root cue.Value
+	slum cue.Value            // slum.cue, with root's names in scope
 	defs map[string]cue.Value // by name, for Go looks them up thousands of times
 }
 
@@ -32,14 +33,21 @@ func newJudge() (*judge, error) {
 	if err := root.Err(); err != nil {
 		return nil, fmt.Errorf("compile the schema: %s", errors.Details(err, nil))
 	}
-	return &judge{ctx: ctx, root: root, defs: make(map[string]cue.Value)}, nil
+	slum := ctx.CompileString(schema.SlumCUE, cue.Filename("<slum.cue>"), cue.Scope(root))
+	if err := slum.Err(); err != nil {
+		return nil, fmt.Errorf("compile the schema of slum.toml: %s", errors.Details(err, nil))
+	}
+	return &judge{ctx: ctx, root: root, slum: slum, defs: make(map[string]cue.Value)}, nil
 }
 
 // definition is a definition of the schema: "#Service".
 func (j *judge) definition(name string) cue.Value {
 	v, ok := j.defs[name]
 	if !ok {
-		v = j.root.LookupPath(cue.ParsePath(name))
+		path := cue.ParsePath(name)
+		if v = j.root.LookupPath(path); !v.Exists() {
+			v = j.slum.LookupPath(path)
+		}
 		j.defs[name] = v
 	}
 	return v

@@ -172,6 +172,9 @@ func (r *run) load() (*schema.Model, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := r.slum(found.slum, model); err != nil {
+		return nil, err
+	}
 	if cue != nil && model != nil {
 		if err := r.police(cue.reply, model); err != nil {
 			return nil, err

@@ -29,6 +29,7 @@ type ref struct {
 type layout struct {
 	toml []ref // tenement.toml first, then services/ by name
 	cue  []ref // by path
+	slum *ref  // slum.toml; nil = there is none
 }
 
 // configFiles are the paths of all of them, sorted.
@@ -39,6 +40,9 @@ func (l *layout) configFiles() []string {
 	}
 	for _, r := range l.cue {
 		paths = append(paths, r.path)
+	}
+	if l.slum != nil {
+		paths = append(paths, l.slum.path)
 	}
 	slices.Sort(paths)
 	return paths
@@ -92,7 +96,8 @@ func (r *run) collect(l *layout, dir string, entries []fs.DirEntry) error {
 		name := path.Join(dir, e.Name())
 		isTOML := name == rootFile || dir == servicesDir && path.Ext(name) == ".toml"
 		isCUE := path.Ext(name) == ".cue"
-		if !isTOML && !isCUE || e.IsDir() && name != rootFile {
+		isSlum := name == schema.SlumFile
+		if !isTOML && !isCUE && !isSlum || e.IsDir() && name != rootFile {
 			continue
 		}
 		if !r.regular(name, e) {
@@ -101,6 +106,10 @@ func (r *run) collect(l *layout, dir string, entries []fs.DirEntry) error {
 		id, err := r.tree.ID(name)
 		if err != nil {
 			return fmt.Errorf("read %s: %w", name, err)
+		}
+		if isSlum {
+			l.slum = &ref{name, id}
+			continue
 		}
 		if isTOML {
 			l.toml = append(l.toml, ref{name, id})

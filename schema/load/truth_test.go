@@ -18,7 +18,11 @@ import (
 // names, order, required, aliases, what is for later, kinds and choices.
 func TestFieldsAreThoseOfCUE(t *testing.T) {
 	t.Parallel()
-	_, root := compiled(t)
+	ctx, root := compiled(t)
+	slum := ctx.CompileString(schema.SlumCUE, cue.Scope(root))
+	if err := slum.Err(); err != nil {
+		t.Fatal(err)
+	}
 	for def, fields := range map[string][]schema.Field{
 		"#Config":     schema.ConfigFields(),
 		"#Service":    schema.ServiceFields(),
@@ -26,8 +30,15 @@ func TestFieldsAreThoseOfCUE(t *testing.T) {
 		"#Settings":   schema.SettingsFields(),
 		"#TLS":        schema.TLSFields(),
 		"#Routing":    schema.RoutingFields(),
+		"#Slum":       schema.SlumFields(),
+		"#Host":       schema.HostFields(),
+		"#Placement":  schema.PlacementFields(),
 	} {
-		it, err := root.LookupPath(cue.ParsePath(def)).Fields(cue.Optional(true))
+		v := root.LookupPath(cue.ParsePath(def))
+		if !v.Exists() {
+			v = slum.LookupPath(cue.ParsePath(def))
+		}
+		it, err := v.Fields(cue.Optional(true))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,7 +82,7 @@ func compareField(t *testing.T, def string, f schema.Field, sel cue.Selector, v 
 	if len(v.Doc()) == 0 {
 		t.Errorf("%s has no comment in CUE, so editors show nothing", where)
 	}
-	if !f.Later && def != "#Config" {
+	if !f.Later && def != "#Config" && def != "#Slum" {
 		if kind := kindOf(v); kind != f.Kind {
 			t.Errorf("%s: kind is %q in CUE, %q in Go", where, kind, f.Kind)
 		}
@@ -142,6 +153,8 @@ func TestStructsHoldEveryField(t *testing.T) {
 		{schema.Settings{}, schema.SettingsFields(), nil},
 		{schema.TLS{}, schema.TLSFields(), nil},
 		{schema.Routing{}, schema.RoutingFields(), nil},
+		{schema.Host{}, schema.HostFields(), []string{"name", "origin"}},
+		{schema.Placement{}, schema.PlacementFields(), []string{"service", "origin"}},
 	} {
 		want := slices.Clone(c.extra)
 		for _, f := range c.fields {

@@ -34,7 +34,7 @@ type verdicts struct {
 // is cut short only costs time.
 func openVerdicts(dir string) *verdicts {
 	v := &verdicts{
-		seed:  sha256.Sum256([]byte(cueVersion() + "\x00" + schema.CUE)),
+		seed:  sha256.Sum256([]byte(cueVersion() + "\x00" + schema.CUE + "\x00" + schema.SlumCUE)),
 		known: make(map[verdict]bool),
 		used:  make(map[verdict]bool),
 	}

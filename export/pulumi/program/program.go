@@ -4,6 +4,10 @@
 package program
 
 import (
+	"maps"
+	"slices"
+	"strings"
+
 	"github.com/pulumi/pulumi-docker/sdk/v4/go/docker"
 	"github.com/pulumi/pulumi/sdk/v3/go/pulumi"
 
@@ -21,7 +25,8 @@ type Program struct {
 	// Files are the Dockerfiles that have to lie in the program's working directory
 	// before it runs.
 	Files []export.File
-	// Losses are what Docker can't say of the model, those of Export included.
+	// Losses are what Docker can't say of the model, those of Export included: and
+	// all of slum.toml, since a program makes no hosts.
 	Losses []export.Loss
 }
 
@@ -35,13 +40,29 @@ func New(m *schema.Model, o export.Options) (Program, error) {
 	if err != nil {
 		return Program{}, err
 	}
-	p := Program{Losses: losses, Run: func(ctx *pulumi.Context) error { return declare(ctx, host, o) }}
+	p := Program{Losses: withoutHosts(m, losses), Run: func(ctx *pulumi.Context) error { return declare(ctx, host, o) }}
 	for _, f := range bundle.Files {
 		if f.Path != "Pulumi.yaml" {
 			p.Files = append(p.Files, f)
 		}
 	}
 	return p, nil
+}
+
+// withoutHosts says that a program makes no hosts: the SDKs of their providers are
+// not linked.
+func withoutHosts(m *schema.Model, losses []export.Loss) []export.Loss {
+	if m.Slum == nil {
+		return losses
+	}
+	losses = slices.DeleteFunc(losses, func(l export.Loss) bool { return strings.HasPrefix(l.Field, "slum.") })
+	for _, field := range slices.Sorted(maps.Keys(m.Slum.Fields)) {
+		losses = append(losses, export.Loss{
+			Field: field, Value: m.Slum.Fields[field], Kind: export.Lost,
+			Why: "the program links the docker provider alone", Instead: "ten export pulumi makes hosts",
+		})
+	}
+	return losses
 }
 
 // maker is one run of a program: what later resources refer to.
