@@ -87,6 +87,31 @@ func NewSlum(hosts, placement []SlumDeclaration) *Slum {
 	return s
 }
 
+// PlacementOf is where a service goes; ok is false where nothing says it, and it
+// goes to every host. A slum that is nil places nothing.
+func (s *Slum) PlacementOf(service string) (p Placement, ok bool) {
+	if s == nil {
+		return Placement{}, false
+	}
+	i := slices.IndexFunc(s.Placement, func(p Placement) bool { return p.Service == service })
+	if i < 0 {
+		return Placement{}, false
+	}
+	return s.Placement[i], true
+}
+
+// HostsOf are the names of the hosts that a placement means, sorted: those that it
+// names, and those of its regions.
+func (s *Slum) HostsOf(p Placement) []string {
+	var names []string
+	for _, h := range s.Hosts {
+		if slices.Contains(p.Hosts, h.Name) || h.Region != "" && slices.Contains(p.Regions, h.Region) {
+			names = append(names, h.Name)
+		}
+	}
+	return names
+}
+
 func newHost(d SlumDeclaration) *Host {
 	h := &Host{Name: d.Name, Origin: d.Origin}
 	for field, value := range d.Values {

@@ -98,6 +98,7 @@ func (e *exporter) prepare(all []export.Instance) error {
 			sv.routed = true
 		}
 	}
+	e.tellPlacement()
 	if len(all) > 0 && e.opts.Registry == "" {
 		e.losses = append(e.losses, export.Loss{
 			Field: "source", Value: "no --registry given", Kind: export.Converted,

@@ -61,7 +61,7 @@ func uses() []export.Use {
 		aGateway                 = "a Gateway of the project's name has to exist"
 	)
 	front := slices.DeleteFunc(export.RouterUses("a Gateway is in the place of ten's router", "say it in the Gateway"), func(u export.Use) bool { return u.Field == domainField })
-	return append(append(front, export.SlumUses("nodes join a cluster by themselves", "make them with ten export terraform, or pulumi")...), []export.Use{
+	return append(append(front, placementUses()...), []export.Use{
 		{Field: "command", Kind: carried, As: "command, with $ doubled"},
 		{Field: "args", Kind: carried, As: "command"},
 		{Field: "build", Kind: carried, As: "a stage of images/SERVICE.Dockerfile"},

@@ -74,6 +74,7 @@ type podSpec struct {
 	TerminationGracePeriodSeconds int          `yaml:"terminationGracePeriodSeconds"`
 	OS                            *podOS       `yaml:"os,omitempty"`
 	SecurityContext               *podSecurity `yaml:"securityContext,omitempty"`
+	Affinity                      *affinity    `yaml:"affinity,omitempty"`
 	Containers                    []container  `yaml:"containers"`
 	Volumes                       []volume     `yaml:"volumes,omitempty"`
 }

@@ -117,6 +117,7 @@ func (e *exporter) pod(in export.Instance, sv *service) (podSpec, error) {
 		e.probes(s, sv, &c)
 	}
 	spec := podSpec{
+		Affinity:                      e.affinity(s),
 		TerminationGracePeriodSeconds: seconds(s.StopTimeout),
 		SecurityContext:               &podSecurity{SeccompProfile: seccompProfile{"RuntimeDefault"}},
 	}

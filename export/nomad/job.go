@@ -35,6 +35,7 @@ func (j job) write(members []export.Instance) []byte {
 	w.Open("job", j.nameOf(j.service))
 	w.Word("type", j.kind())
 	w.List("datacenters", []string{cmp.Or(j.opts.Region, "*")})
+	j.constrain(&w)
 	for _, in := range members {
 		w.Blank()
 		j.group(&w, in)

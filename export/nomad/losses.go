@@ -61,7 +61,7 @@ func uses() []export.Use {
 		aProxy                   = "put a proxy before the services that Nomad knows"
 		noSleep                  = "Nomad puts nothing to sleep"
 	)
-	front := append(export.RouterUses(noProxy, aProxy), export.SlumUses("nodes join a cluster by themselves", "make them with ten export terraform, or pulumi")...)
+	front := append(export.RouterUses(noProxy, aProxy), placementUses()...)
 	return append(front, []export.Use{
 		{Field: "command", Kind: carried, As: "config.command; what Nomad would fill in is refused"},
 		{Field: "args", Kind: carried, As: "config.args"},

@@ -44,6 +44,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 		return export.Bundle{}, nil, err
 	}
 	e := &exporter{model: m, opts: o, layout: layout, names: export.Names{Layout: layout}, losses: losses}
+	e.tellPlacement()
 	if len(all) > 0 && o.Registry == "" {
 		e.losses = append(e.losses, export.Loss{
 			Field: "source", Value: "no --registry given", Kind: export.Converted,
