@@ -23,7 +23,7 @@ const (
 
 func uses() []export.Use {
 	const carried, converted = export.Carried, export.Converted
-	return docker.Uses(spelling, export.SlumUses(oneEngine, "all containers go to that of DOCKER_HOST, or of the one ssh host",
+	return docker.Uses(spelling, export.SlumUses(oneEngine, "all containers go to that of DOCKER_HOST; each host runs ten, and all services",
 		export.Use{Field: "slum.host.operator", Kind: carried, As: "hetzner: hcloud resources; ssh: command:remote:Command, which installs ten"},
 		export.Use{Field: "slum.host.region", Kind: converted, As: "a label ten-region", Why: noRegions},
 		export.Use{Field: "slum.host.address", Kind: carried, As: "connection.host"},
@@ -94,10 +94,6 @@ func hostSteps(f fleet.Fleet) (before, after []string) {
 		}
 	}
 	return before, after
-}
-
-type engine struct {
-	Host text `yaml:"host"`
 }
 
 type server struct {

@@ -69,8 +69,8 @@ func TestHosts(t *testing.T) {
 	if len(p.Config) != 4 || !p.Config["sshPrivateKey"].Secret || p.Config["repository"].Type != "string" {
 		t.Errorf("config %+v", p.Config)
 	}
-	if got := p.Resources["Provider"].Properties.Host; got != "ssh://ops@[2001:db8::1]:2222" {
-		t.Errorf("the engine is at %q", got)
+	if got := p.Resources["Provider"].Properties.Host; got != "" {
+		t.Errorf("the engine is at %q: that host runs the services by ten", got)
 	}
 	var ports []string
 	for _, r := range p.Resources["Firewall"].Properties.Rules {

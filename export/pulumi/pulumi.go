@@ -72,11 +72,7 @@ func run(m *schema.Model, o export.Options) (export.Bundle, []export.Loss, error
 	losses = append(losses, hostLosses(m, hosts)...)
 	var all []named
 	add := func(name string, r resource) { all = append(all, named{name, r}) }
-	provider := resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}}
-	if address, one := hosts.EngineURL(); one {
-		provider.Properties = engine{text(address)}
-	}
-	add("Provider", provider)
+	add("Provider", resource{Type: "pulumi:providers:docker", DefaultProvider: true, Options: &options{Version: ProviderVersion}})
 	add(NetworkName, resource{Type: "docker:Network", Properties: onlyName{Name: text(host.Project)}})
 	for _, image := range host.Images {
 		add(ImageName(image.Service), resource{Type: "docker:Image", Properties: imageOf(image, o)})
