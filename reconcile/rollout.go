@@ -92,11 +92,26 @@ func (l *Loop) end(d *desired, again time.Duration) time.Duration {
 			l.prune()
 			l.pruneRests(l.runCtx)
 			l.sweep(l.runCtx)
-			debug.FreeOSMemory() // a rollout is the high tide of a daemon that otherwise waits
+			ebb(l.runCtx)
 		})
 	}
 	l.poke()
 	return again
+}
+
+// afterglow is how long a rollout is followed by looks at all there is.
+const afterglow = 5 * time.Second
+
+// ebb gives back the memory of a rollout, the high tide of a daemon that
+// otherwise waits, once what follows it has been done too.
+func ebb(ctx context.Context) {
+	t := time.NewTimer(afterglow)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		debug.FreeOSMemory()
+	case <-ctx.Done():
+	}
 }
 
 // rollout applies one revision and sees it through: health gates, one revert,

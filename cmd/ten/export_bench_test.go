@@ -16,7 +16,7 @@ func (w *world) shopOf(n int) (dir string) {
 	var b strings.Builder
 	for i := range n {
 		fmt.Fprintf(&b, "[service.svc-%04d]\ncommand = \"python3 main.py --port {port}\"\nsource = \"src\"\nhealth = \"/up\"\nmemory_limit_mb = 256\n", i)
-		fmt.Fprintf(&b, "env = { LOG = \"info\", DB = \"{instance_dir}/db.sqlite\", URL = \"https://{id}.example/?a=${b}\" }\ninstances = [\"prod\", \"staging\"]\n\n")
+		fmt.Fprintf(&b, "env = { LOG = \"info\", DB = \"{instance_dir}/db.sqlite\", URL = \"https://{id}.example/?a=$b\" }\ninstances = [\"prod\", \"staging\"]\n\n")
 	}
 	for name, text := range map[string]string{"tenement.toml": b.String(), "src/main.py": "print()\n"} {
 		path := filepath.Join(dir, name)

@@ -17,7 +17,7 @@ func crowd() (Desired, Observed) {
 	for i := range services {
 		services[i] = service(fmt.Sprintf("service-%05d", i),
 			field("env.NUMBER", fmt.Sprintf(`"%d"`, i)), field("memory_limit_mb", "64"), field("health", `"/up"`))
-		instances[i] = running(services[i], "prod", uint64(i))
+		instances[i] = running(services[i], "prod", uint64(i+1))
 	}
 	return model(services...), world(instances...)
 }
