@@ -67,6 +67,7 @@ lint: init
 
 bench: deps init
 	$(GO) test -run '^$$' -bench . -benchtime 1x ./...
+	$(GO) test -run '^$$' -bench 'Token|Lookup' ./host/api ./host/router
 
 # Ten minutes of requests, kills and pushes at random.
 soak: init
