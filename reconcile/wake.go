@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"regexp"
 	"slices"
 	"time"
 
@@ -190,8 +189,6 @@ func (l *Loop) clearEnded(ctx context.Context, s *schema.Service, id runtimes.ID
 	return nil
 }
 
-var instanceID = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$`)
-
 // mayWake says whether an instance that git does not declare may be woken.
 func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
 	l.mu.Lock()
@@ -205,7 +202,7 @@ func (l *Loop) mayWake(s *schema.Service, id runtimes.ID) error {
 
 // fitsIn says whether an id is one, and whether there is room for it.
 func (l *Loop) fitsIn(s *schema.Service, id runtimes.ID) error {
-	if !instanceID.MatchString(id.Instance) {
+	if !schema.ValidInstanceID(id.Instance) {
 		return fmt.Errorf("instance id %q: want lower-case letters, digits and dashes, at most 63", id.Instance)
 	}
 	n := len(s.Instances)

@@ -1,5 +1,7 @@
 package schema
 
+import "strings"
+
 // maxName is the longest name or id, so that it fits a DNS label.
 const maxName = 63
 
@@ -11,6 +13,16 @@ func ValidServiceName(s string) bool { return validName(s, true) }
 // letters, digits and -, with a letter or digit at both ends. Such an id is
 // safe as a path element, a DNS label and a shell word.
 func ValidInstanceID(s string) bool { return validName(s, false) }
+
+// ValidDomain reports whether s is a domain in lower case, of one label or more.
+func ValidDomain(s string) bool {
+	for label := range strings.SplitSeq(s, ".") {
+		if !ValidInstanceID(label) {
+			return false
+		}
+	}
+	return true
+}
 
 func validName(s string, underscore bool) bool {
 	if s == "" || len(s) > maxName {

@@ -177,3 +177,15 @@ func TestEmptyReports(t *testing.T) {
 		t.Errorf("report %+v, %v", r, err)
 	}
 }
+
+func TestValidDomain(t *testing.T) {
+	t.Parallel()
+	for domain, want := range map[string]bool{
+		"localhost": true, "example.com": true, "a-1.b.example": true, "": false, "example.": false, ".example": false,
+		"a..b": false, "Example.com": false, "a_b.example": false, "-a.example": false, strings.Repeat("x", 64) + ".example": false,
+	} {
+		if got := schema.ValidDomain(domain); got != want {
+			t.Errorf("ValidDomain(%q) = %t", domain, got)
+		}
+	}
+}

@@ -14,6 +14,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/tenement/ten/host/install"
+	"github.com/tenement/ten/schema"
 )
 
 // caddyOptions are the flags of ten caddy.
@@ -53,7 +54,7 @@ func runCaddy(ctx context.Context, e *env, o caddyOptions) error {
 	switch {
 	case o.domain == "":
 		return &usageError{errors.New("--domain is missing: the domain that leads to this host")}
-	case !domainName.MatchString(o.domain):
+	case !schema.ValidDomain(o.domain):
 		return &usageError{fmt.Errorf("--domain %q: want a domain, for example example.com", o.domain)}
 	case o.port < 1 || o.port > 65535:
 		return &usageError{fmt.Errorf("--port %d: want a port from 1 to 65535", o.port)}

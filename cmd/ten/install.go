@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"regexp"
 	"strings"
 
 	"github.com/google/renameio/v2"
@@ -17,10 +16,8 @@ import (
 
 	"github.com/tenement/ten/host/certs"
 	"github.com/tenement/ten/host/install"
+	"github.com/tenement/ten/schema"
 )
-
-// domainName is what --domain of install and caddy must be.
-var domainName = regexp.MustCompile(`^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)*$`)
 
 // installOptions are the flags of ten install.
 type installOptions struct {
@@ -72,7 +69,7 @@ func (o *installOptions) check() error {
 	switch {
 	case o.domain == "":
 		return &usageError{errors.New("--domain is missing: the domain that leads to this host")}
-	case !domainName.MatchString(o.domain):
+	case !schema.ValidDomain(o.domain):
 		return &usageError{fmt.Errorf("--domain %q: want a domain, for example example.com", o.domain)}
 	case o.port < 0 || o.port > 65535:
 		return &usageError{fmt.Errorf("--port %d: want a port from 1 to 65535", o.port)}

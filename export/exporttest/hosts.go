@@ -2,10 +2,14 @@ package exporttest
 
 import (
 	"cmp"
+	"errors"
 	"slices"
+	"testing"
 
 	"pgregory.net/rapid"
 
+	"github.com/tenement/ten/export"
+	"github.com/tenement/ten/proptest"
 	"github.com/tenement/ten/schema"
 )
 
@@ -50,4 +54,28 @@ func RandomHosts() *rapid.Generator[*schema.Slum] {
 		}
 		return s
 	})
+}
+
+// EveryHost draws models with hosts and has what a target makes of each compared
+// with it. A refusal has to say why, and the way out.
+func EveryHost(t *testing.T, target export.Target, compare func(*rapid.T, *schema.Model, export.Bundle)) {
+	t.Helper()
+	exported := 0
+	proptest.Check(t, func(t *rapid.T) {
+		m := Model(Service("web"))
+		m.Slum = RandomHosts().Draw(t, "slum")
+		b, _, err := export.Run(target, m, Options())
+		if err != nil {
+			if refused, ok := errors.AsType[*export.RefusedError](err); !ok || refused.Why == "" || refused.Nearest == "" {
+				t.Fatalf("refused without a way out: %v", err)
+			}
+			return
+		}
+		exported++
+		compare(t, m, b)
+	})
+	t.Logf("%d models were taken; the others were refused", exported)
+	if !t.Failed() && !testing.Short() && exported == 0 {
+		t.Error("every model was refused: nothing was shown")
+	}
 }
